@@ -1,0 +1,42 @@
+"""Fixtures of every test: an application on a real SQLite file, and a browser that checks pages."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from flask import Flask
+
+from webapp.app import create_app
+from webapp.core.settings import Settings
+from webapp.models import db
+
+KEY = Fernet.generate_key().decode()
+
+
+def make_settings(path: Path, **changes: object) -> Settings:
+    values: dict[str, object] = {
+        "instance_path": path,
+        "secret_key": "t" * 64,
+        "encryption_keys": (KEY,),
+        "database_url": f"sqlite:///{path / 'dbackup.db'}",
+        "base_url": "https://backup.example.org",
+    }
+    return Settings(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return make_settings(tmp_path)
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    """An application with empty tables, in its context; nothing is running beside it."""
+    app = create_app(settings)
+    app.testing = True
+    with app.app_context():
+        db.create_all()
+        yield app
+        db.session.remove()
+        db.engine.dispose()

@@ -1,0 +1,51 @@
+"""Wires everything together. Nothing here starts a thread, calls the network or migrates."""
+
+import os
+from typing import Any
+
+from flask import Flask
+from flask_migrate import Migrate
+
+from webapp.core.settings import PROJECT_ROOT, Settings
+from webapp.models import db
+from webapp.services.installation import install
+from webapp.web import errors, filters, login, security
+from webapp.web.views import BLUEPRINTS
+
+migrate = Migrate(directory=str(PROJECT_ROOT / "migrations"), render_as_batch=True)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return the application for these settings (by default: those of the environment)."""
+    settings = settings or Settings.from_env(os.environ)
+    app = Flask(
+        "webapp",
+        root_path=str(PROJECT_ROOT),
+        instance_path=str(settings.instance_path),
+        template_folder="templates",
+        static_folder="static",
+    )
+    app.config.from_mapping(
+        SECRET_KEY=settings.secret_key,
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=_engine_options(settings),
+    )
+    app.jinja_options["trim_blocks"] = True
+    app.jinja_options["lstrip_blocks"] = True
+    db.init_app(app)
+    migrate.init_app(app, db)
+    install(app, settings)
+    security.init_app(app, settings)
+    login.init_app(app, settings)
+    filters.init_app(app)
+    errors.init_app(app)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _engine_options(settings: Settings) -> dict[str, Any]:
+    # waitress 8 threads, dispatcher, scheduler and 2 runs; each holds a connection for moments
+    return {"pool_size": 16, "max_overflow": 16} | (
+        {} if settings.is_sqlite else {"pool_pre_ping": True}
+    )

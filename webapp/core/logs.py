@@ -1,0 +1,41 @@
+"""Logging: one line per event, facts as key=value, secrets masked."""
+
+import logging
+import re
+import sys
+from typing import Final, TextIO
+
+_STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+}
+# user:password@ in any URL; the path of the webhook services; Telegram's token in a path
+_CREDENTIALS: Final = re.compile(
+    r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?<=/webhooks/)\d+/[\w-]+|(?<=/services/)[\w/]+|(?<=/bot)\d+:[\w-]+"
+    r"|(?<=[?&]sig=)[^&\s]+|(?i:(?<=password=)|(?<=token=))[^&\s'\"]+"
+)
+
+
+class KeyValueFormatter(logging.Formatter):
+    """Writes time, level, logger, text and the facts of `extra` on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a traceback follows on its own lines."""
+        line = super().format(record)
+        facts = " ".join(
+            f"{key}={value}" for key, value in record.__dict__.items() if key not in _STANDARD
+        )
+        return _CREDENTIALS.sub("***", f"{line} {facts}" if facts else line)
+
+
+def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
+    """Send all logging to the stream (standard error by default); call once, at the edge."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(KeyValueFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)

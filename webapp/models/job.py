@@ -1,0 +1,68 @@
+"""Sources, destinations, and the jobs that join them."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.core import clock
+from webapp.models.base import Base
+
+
+class SourceRow(Base):
+    """A database to back up. `config` is sealed as a whole; `summary` may be shown."""
+
+    __tablename__ = "source"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(60), unique=True)
+    config: Mapped[str] = mapped_column(Text)
+    summary: Mapped[str] = mapped_column(String(200), default="")
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class DestinationRow(Base):
+    """A place where artifacts are kept. `config` is sealed as a whole; `summary` may be shown."""
+
+    __tablename__ = "destination"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(60), unique=True)
+    config: Mapped[str] = mapped_column(Text)
+    summary: Mapped[str] = mapped_column(String(200), default="")
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class Job(Base):
+    """What to back up, where to, and when."""
+
+    __tablename__ = "job"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="RESTRICT"), index=True)
+    enabled: Mapped[bool] = mapped_column(default=True)
+    schedule: Mapped[str | None] = mapped_column(String(100))
+    """A cron expression of five fields; None: only by hand."""
+    timezone: Mapped[str] = mapped_column(String(64), default="UTC")
+    compression: Mapped[str] = mapped_column(String(10), default="gzip")
+    keep_last: Mapped[int | None]
+    """How many artifacts each destination keeps; None: all of them."""
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class JobDestination(Base):
+    """One destination of a job."""
+
+    __tablename__ = "job_destination"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    destination_id: Mapped[int] = mapped_column(
+        ForeignKey("destination.id", ondelete="RESTRICT"), primary_key=True
+    )
+    position: Mapped[int]

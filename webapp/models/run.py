@@ -1,0 +1,116 @@
+"""Runs of jobs, the artifacts they left, and restores."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.core import clock
+from webapp.models.base import Base
+
+
+class Outcome(StrEnum):
+    """How a run or a restore stands or ended."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILURE = "failure"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    MISSED = "missed"
+
+
+class Run(Base):
+    """One run of a job. Its name and source stay readable after the job is gone."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index("ix_run_job_id_id", "job_id", "id"),
+        Index("ix_run_outcome_id", "outcome", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id", ondelete="SET NULL"))
+    job_name: Mapped[str] = mapped_column(String(100))
+    source_name: Mapped[str] = mapped_column(String(60), default="")
+    trigger: Mapped[str] = mapped_column(String(12))
+    """manual, schedule or cli."""
+    outcome: Mapped[str] = mapped_column(String(12), default=Outcome.RUNNING)
+    started_at: Mapped[datetime] = mapped_column(default=clock.now)
+    finished_at: Mapped[datetime | None]
+    owner: Mapped[str] = mapped_column(String(120), default="")
+    """The process that runs it; see services/processes.py."""
+    step: Mapped[str] = mapped_column(String(40), default="")
+    steps: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    """Each step: name, state, started_at, seconds, detail."""
+    bytes_done: Mapped[int] = mapped_column(BigInteger, default=0)
+    bytes_total: Mapped[int | None] = mapped_column(BigInteger)
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)
+    destinations: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    """Each destination: id, name, stored (bool), detail."""
+
+
+class RunLine(Base):
+    """One line of a run's log."""
+
+    __tablename__ = "run_line"
+    __table_args__ = (Index("ix_run_line_run_id_id", "run_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    at: Mapped[datetime] = mapped_column(default=clock.now)
+    level: Mapped[str] = mapped_column(String(8), default="info")
+    text: Mapped[str] = mapped_column(Text)
+
+
+class ArtifactRow(Base):
+    """A stored backup at one destination."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (
+        Index("ix_artifact_destination_id_key", "destination_id", "key", unique=True),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
+    job_id: Mapped[int | None] = mapped_column(
+        ForeignKey("job.id", ondelete="SET NULL"), index=True
+    )
+    destination_id: Mapped[int] = mapped_column(ForeignKey("destination.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(String(400))
+    """Name at the destination, with slashes, relative to its root."""
+    source_type: Mapped[str] = mapped_column(String(20))
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    manifest: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class Restore(Base):
+    """One restore of an artifact into a database."""
+
+    __tablename__ = "restore"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    artifact_id: Mapped[int | None] = mapped_column(ForeignKey("artifact.id", ondelete="SET NULL"))
+    artifact_key: Mapped[str] = mapped_column(String(400))
+    source_id: Mapped[int | None] = mapped_column(ForeignKey("source.id", ondelete="SET NULL"))
+    """The source whose server receives the restored database."""
+    source_name: Mapped[str] = mapped_column(String(60), default="")
+    source_type: Mapped[str] = mapped_column(String(20))
+    target: Mapped[str] = mapped_column(String(400))
+    """A new database name, or the path of a new SQLite file."""
+    size: Mapped[int] = mapped_column(BigInteger, default=0)
+    requested_by: Mapped[str] = mapped_column(String(100), default="")
+    outcome: Mapped[str] = mapped_column(String(12), default=Outcome.RUNNING)
+    started_at: Mapped[datetime] = mapped_column(default=clock.now)
+    finished_at: Mapped[datetime | None]
+    owner: Mapped[str] = mapped_column(String(120), default="")
+    step: Mapped[str] = mapped_column(String(40), default="")
+    bytes_done: Mapped[int] = mapped_column(BigInteger, default=0)
+    bytes_total: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)
