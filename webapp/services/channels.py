@@ -1,0 +1,81 @@
+"""Opens stored channels: their sealed configuration and the secrets that it refers to."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from webapp.core.errors import PermanentError
+from webapp.core.secrets import resolve
+from webapp.models.channel import ChannelRow
+from webapp.notify.channels import BY_TYPE
+from webapp.notify.channels.base import Channel
+from webapp.services.installation import installation
+
+SUMMARY_LIMIT: Final = 200  # of the column
+
+
+def config_of(row: ChannelRow) -> dict[str, Any]:
+    """Return the stored configuration; references to secrets kept elsewhere stay references.
+
+    Raises:
+        SecretError: it was sealed with another key.
+    """
+    return installation().sealer.open(row.config)
+
+
+def open_channel(row: ChannelRow) -> Channel:
+    """Return the channel, ready to send, with every referenced secret read just now.
+
+    Raises:
+        SecretError: the configuration cannot be opened, or a reference leads nowhere.
+        PermanentError: this version has no such channel type.
+    """
+    return assemble(type_of(row.type), config_of(row))
+
+
+def type_of(name: str) -> type[Channel]:
+    """Return the channel type.
+
+    Raises:
+        PermanentError: this version has no such type.
+    """
+    if name not in BY_TYPE:
+        raise PermanentError(
+            f"This version of DBackup does not know the channel type “{name}”.",
+            advice="Update DBackup, or delete the channel and add one of another type.",
+            breaks_channel=True,
+        )
+    return BY_TYPE[name]
+
+
+def assemble(channel_type: type[Channel], config: Mapping[str, Any]) -> Channel:
+    """Return a channel of this type from a configuration that may refer to secrets elsewhere.
+
+    Raises:
+        SecretError: a reference leads nowhere.
+    """
+    secret = set(channel_type.form().secret_fields())
+    return channel_type(
+        {
+            key: resolve(value) if key in secret and isinstance(value, str) else value
+            for key, value in config.items()
+        }
+    )
+
+
+def store_config_changes(session: Session, channel_id: int, changes: Mapping[str, Any]) -> None:
+    """Store what a service told about the channel (a migrated chat id).
+
+    The version stays: a form that is open meanwhile is not refused for it.
+    """
+    row = session.get(ChannelRow, channel_id)
+    if row is None or not changes:
+        return
+    seal_into(row, config_of(row) | dict(changes))
+
+
+def seal_into(row: ChannelRow, config: Mapping[str, Any]) -> None:
+    """Put the configuration, and what may be shown of it, into the row."""
+    row.config = installation().sealer.seal(config)
+    row.summary = type_of(row.type).summarize(config)[:SUMMARY_LIMIT]
