@@ -1,0 +1,62 @@
+"""What the form of a PostgreSQL source asks."""
+
+from pathlib import Path
+
+from wtforms import Form, IntegerField, SelectField, StringField
+from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
+
+from webapp.core.form_fields import SecretField
+
+DEFAULT_PORT = 5432
+
+
+class PostgresqlForm(Form):
+    """A database of a server."""
+
+    host = StringField(
+        "Host",
+        [DataRequired("Enter the name or address of the server."), Length(max=253)],
+        description="Name or address, for example db.example.org, or the directory of a socket.",
+    )
+    port = IntegerField(
+        "Port",
+        [NumberRange(1, 65_535, "Enter a number from 1 to 65535.")],
+        default=DEFAULT_PORT,
+    )
+    database = StringField("Database", [DataRequired("Enter the database's name."), Length(max=63)])
+    user = StringField("User", [DataRequired("Enter the user's name."), Length(max=63)])
+    password = SecretField(
+        "Password",
+        [Optional(), Length(max=1000)],
+        description="Leave it empty when the server asks for none. env:NAME or file:/path also work.",
+    )
+    sslmode = SelectField(
+        "Encryption",
+        choices=[
+            ("prefer", "When the server offers it"),
+            ("require", "Required"),
+            ("verify-full", "Required, and the certificate must be valid for the host"),
+            ("disable", "Off"),
+        ],
+        default="prefer",
+    )
+    sslrootcert = StringField(
+        "Certificate authority file",
+        [Optional(), Length(max=400)],
+        description="Full path on this server; needed when the certificate is to be checked.",
+    )
+
+    def validate_host(self, field: StringField) -> None:
+        """Refuse lists of hosts and options in disguise."""
+        if any(not c.isprintable() or c in " ,=@'\\" for c in field.data or ""):
+            raise ValidationError("Enter one name or address, without port, user or spaces.")
+
+    def validate_database(self, field: StringField) -> None:
+        """Refuse what no name may hold."""
+        if not (field.data or "").isprintable():
+            raise ValidationError("The name holds characters that cannot be used.")
+
+    def validate_sslrootcert(self, field: StringField) -> None:
+        """Ask for the file when the certificate is to be checked."""
+        if field.data and not Path(field.data).is_absolute():
+            raise ValidationError("Enter the full path, beginning with a slash.")
