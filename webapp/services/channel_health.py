@@ -1,0 +1,114 @@
+"""What deliveries tell about their channel: delivered, failing since, broken, healed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from webapp.core import clock
+from webapp.models.channel import ChannelRow
+from webapp.models.delivery import OPEN_STATES, Delivery, State
+from webapp.services.transaction import RING
+
+PROBE_EVERY: Final = timedelta(hours=1)  # a broken channel is tried this often
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sign:
+    """One result as the channel's health sees it."""
+
+    channel_id: int
+    is_test: bool
+    error: str | None = None
+    """None: delivered."""
+    advice: str = ""
+    breaks: bool = False
+
+
+def note(session: Session, signs: Iterable[Sign]) -> list[ChannelRow]:
+    """Write the signs to their channels; return the channels that were broken just now.
+
+    Tests stay out of the figures, but one that passes heals its channel.
+    """
+    latest: dict[int, list[Sign]] = {}
+    for sign in signs:
+        latest.setdefault(sign.channel_id, []).append(sign)
+    rows = session.scalars(
+        select(ChannelRow).where(ChannelRow.id.in_(latest)).with_for_update()
+    ).all()
+    return [row for row in rows if _apply(session, row, latest[row.id])]
+
+
+def _apply(session: Session, row: ChannelRow, signs: Iterable[Sign]) -> bool:
+    broke = False
+    for sign in signs:
+        if sign.error is None:
+            _delivered(session, row, sign)
+            broke = False
+        elif not sign.is_test:
+            _failed(row, sign)
+            if sign.breaks:
+                broke = broke or row.broken_at is None
+                row.broken_at = row.broken_at or clock.now()
+                _hold_back(session, row)
+    return broke
+
+
+def _delivered(session: Session, row: ChannelRow, sign: Sign) -> None:
+    if not sign.is_test:
+        row.last_delivered_at = clock.now()
+    if not sign.is_test or row.broken_at is not None:
+        row.failing_since = row.last_error = row.last_advice = None
+        row.failure_count = 0
+    if row.broken_at is not None:
+        heal(session, row)
+
+
+def _failed(row: ChannelRow, sign: Sign) -> None:
+    row.failing_since = row.failing_since or clock.now()
+    row.failure_count += 1
+    row.last_error = sign.error
+    row.last_advice = sign.advice
+
+
+def waits_for_repair(error: str) -> str:
+    """Return the reason why a message to a broken channel waits."""
+    return f"The channel is broken, so this waits until it is mended: {error}"
+
+
+def _hold_back(session: Session, row: ChannelRow) -> None:
+    """Let what waits for a broken channel wait for its next probe."""
+    session.execute(
+        update(Delivery)
+        .where(
+            text("state IN ('queued', 'retrying')"),
+            Delivery.channel_id == row.id,
+            Delivery.next_attempt_at < clock.now() + PROBE_EVERY,
+        )
+        .values(
+            state=State.RETRYING,
+            needs_you=True,
+            reason=waits_for_repair(row.last_error or ""),
+            next_attempt_at=clock.now() + PROBE_EVERY,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def heal(session: Session, row: ChannelRow) -> None:
+    """Say that the channel works again, or may: it was edited. What waits for it is sent now."""
+    row.broken_at = None
+    session.execute(
+        update(Delivery)
+        .where(
+            text(OPEN_STATES),
+            text("state = 'retrying'"),
+            Delivery.channel_id == row.id,
+        )
+        .values(next_attempt_at=clock.now())
+        .execution_options(synchronize_session=False)
+    )
+    session.info[RING] = True

@@ -1,0 +1,213 @@
+"""Records what became of attempts: the log, the next state, the channel's health.
+
+A record is fenced by the attempt's number: who was too slow may not overrule the one that took
+over. Many results are recorded in one transaction.
+"""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.orm import Session
+
+from webapp.core import clock, text
+from webapp.core.errors import ChannelError, PermanentError, TransientError
+from webapp.core.retry import delay
+from webapp.models.channel import ChannelRow
+from webapp.models.delivery import Attempt, Delivery, State
+from webapp.notify.channels.base import Receipt
+from webapp.notify.events.system_error import SystemError
+from webapp.services import channel_health, channels, claims, outbox
+from webapp.services.channel_health import PROBE_EVERY, Sign
+from webapp.services.claims import Claim
+from webapp.services.transaction import transaction
+
+logger = logging.getLogger(__name__)
+
+NO_TRY_LEFT: Final = "It could not be delivered within 24 hours."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one attempt: a receipt or an error."""
+
+    claim: Claim
+    started_at: datetime
+    took: timedelta
+    receipt: Receipt | None = None
+    error: ChannelError | None = None
+    rendered: Mapping[str, Any] | None = None
+    """The message as it left, secrets masked; None when it could not be rendered."""
+    progress: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record(results: Sequence[Result]) -> None:
+    """Write the attempts and move their deliveries; late results are left out."""
+    if results:
+        with transaction() as session:
+            _record(session, results)
+
+
+def record_and_claim(
+    results: Sequence[Result], limit: int, *, full_lanes: Collection[int] = ()
+) -> list[Claim]:
+    """Record and lease the next deliveries in one transaction."""
+    with transaction() as session:
+        _record(session, results)
+        return claims.claim(session, limit, full_lanes)
+
+
+def _record(session: Session, results: Sequence[Result]) -> None:
+    mine = _still_mine(session, results)
+    if len(mine) < len(results):
+        logger.warning("late results left out", extra={"count": len(results) - len(mine)})
+    if not mine:
+        return
+    session.execute(insert(Attempt), [_attempt(result) for result in mine])
+    session.execute(_MOVE, [_next_state(result) for result in mine])
+    for result in mine:
+        if result.receipt is not None and result.receipt.config_changes:
+            channels.store_config_changes(
+                session, result.claim.channel.id, result.receipt.config_changes
+            )
+    for row in channel_health.note(session, [_sign(result) for result in mine]):
+        _tell_that_broken(session, row, mine)
+
+
+_MOVE: Final = (
+    update(Delivery)
+    .where(Delivery.id == bindparam("of"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in ("state", "reason", "needs_you", "next_attempt_at", "finished_at")
+        }
+        | {name: bindparam(f"new_{name}") for name in ("rendered", "progress")}
+        | {"lease_owner": None, "leased_until": None}
+    )
+    .execution_options(synchronize_session=False)
+)
+
+
+def _still_mine(session: Session, results: Sequence[Result]) -> list[Result]:
+    stored = {
+        row.id: row.attempts
+        for row in session.execute(
+            select(Delivery.id, Delivery.attempts)
+            .where(
+                Delivery.id.in_([result.claim.delivery_id for result in results]),
+                Delivery.state == State.SENDING,
+            )
+            .with_for_update()
+        )
+    }
+    return [
+        result for result in results if stored.get(result.claim.delivery_id) == result.claim.attempt
+    ]
+
+
+def _attempt(result: Result) -> dict[str, Any]:
+    known = {
+        "delivery_id": result.claim.delivery_id,
+        "number": result.claim.attempt,
+        "started_at": result.started_at,
+        "duration_ms": round(result.took.total_seconds() * 1000),
+    }
+    if result.receipt is not None:
+        return known | {
+            "outcome": "sent",
+            "status": result.receipt.status,
+            "message": text.clean(result.receipt.words),
+            "excerpt": text.clean(result.receipt.excerpt),
+            "advice": "",
+        }
+    error = _error(result)
+    return known | {
+        "outcome": "transient" if isinstance(error, TransientError) else "permanent",
+        "status": error.status,
+        "message": text.clean(str(error)),
+        "excerpt": text.clean(error.excerpt),
+        "advice": error.advice,
+    }
+
+
+def _next_state(result: Result) -> dict[str, Any]:
+    """Return the parameters of the statement that moves the delivery."""
+    now = clock.now()
+    values: dict[str, Any] = {
+        "reason": None,
+        "needs_you": False,
+        "next_attempt_at": None,
+        "finished_at": now,
+        "rendered": None if result.rendered is None else dict(result.rendered),
+        "progress": dict(result.progress) or None,
+    }
+    if result.receipt is not None:
+        values["state"] = State.SENT
+    else:
+        values |= _after_error(result, now)
+    return {"of": result.claim.delivery_id} | {f"new_{key}": value for key, value in values.items()}
+
+
+def _after_error(result: Result, now: datetime) -> dict[str, Any]:
+    error = _error(result)
+    wait = None if result.claim.is_test else _wait(error, result.claim.attempt)
+    if wait is None:
+        return {"state": State.FAILED, "reason": str(error)}
+    if result.claim.expires_at is not None and now + wait >= result.claim.expires_at:
+        return {"state": State.EXPIRED, "reason": f"{NO_TRY_LEFT} Last error: {error}"}
+    return {
+        "state": State.RETRYING,
+        "reason": str(error),
+        "needs_you": isinstance(error, PermanentError)
+        or (isinstance(error, TransientError) and error.needs_you),
+        "next_attempt_at": now + wait,
+        "finished_at": None,
+    }
+
+
+def _wait(error: ChannelError, attempt: int) -> timedelta | None:
+    if isinstance(error, PermanentError) and error.breaks_channel:
+        return PROBE_EVERY  # the channel can be mended within a day, and then the message goes out
+    return delay(error, attempt)
+
+
+def _sign(result: Result) -> Sign:
+    delivered = Sign(channel_id=result.claim.channel.id, is_test=result.claim.is_test)
+    if result.receipt is not None:
+        return delivered
+    error = _error(result)
+    return replace(
+        delivered,
+        error=str(error),
+        advice=error.advice,
+        breaks=isinstance(error, PermanentError) and error.breaks_channel,
+    )
+
+
+def _error(result: Result) -> ChannelError:
+    if result.error is None:
+        raise ValueError("a result is a receipt or an error")
+    return result.error
+
+
+def _tell_that_broken(session: Session, row: ChannelRow, results: Sequence[Result]) -> None:
+    """Tell the admins through another channel; a broken system_error causes no further one."""
+    about_itself = {
+        result.claim.channel.id for result in results if result.claim.event_type == SystemError.type
+    }
+    if row.id in about_itself:
+        return
+    advice = f"\n{row.last_advice}" if row.last_advice else ""
+    outbox.publish(
+        session,
+        SystemError(
+            component=f"Channel {row.name}",
+            error=f"{row.last_error}{advice}",
+            first_seen=clock.now().isoformat(),
+        ),
+        except_channel_id=row.id,
+    )

@@ -1,0 +1,245 @@
+"""Threads that empty the outbox.
+
+One thread, the pump, talks to the database: it records what the senders report and claims what is
+due, both in one transaction. Deliveries of one channel form a lane; a lane has one sender at a
+time, so a channel that hangs delays only itself. Senders are started as lanes need them and end
+when there is nothing to do.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from datetime import timedelta
+from typing import Final
+
+from flask import Flask
+from sqlalchemy.exc import OperationalError
+
+from webapp.core import bell, clock
+from webapp.core.errors import PermanentError
+from webapp.services import claims, outcomes, sending, system_errors
+from webapp.services.claims import Claim
+from webapp.services.outcomes import Result
+
+logger = logging.getLogger(__name__)
+
+POLL: Final = 2.0  # seconds; finds what other processes published and rings that were lost
+BATCH: Final = 64  # rows claimed at once
+LANE_FULL: Final = 16  # claims waiting in a lane; above it the lane gets no more
+RENEW_EVERY: Final = 15.0  # seconds, a third of the lease
+CHORES_EVERY: Final = 30.0  # seconds
+REST_AFTER_ERROR: Final = 1.0  # seconds; a full disk must not spin the loop
+SHORTEST_PAUSE: Final = 0.01  # seconds; rows that somebody else is claiming must not spin the loop
+SENDER_IDLE: Final = 10.0  # seconds until an idle sender ends
+
+
+class Dispatcher:
+    """Sends what is due until it is stopped."""
+
+    def __init__(self, app: Flask, *, most_threads: int) -> None:
+        self._app = app
+        self._most_threads = most_threads
+        self._stopping = threading.Event()
+        self._pump = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self.moved_at = time.monotonic()
+        """When the pump last went round; a watchdog may look at it."""
+
+        self._lock = threading.Lock()  # guards everything below
+        self._work = threading.Condition(self._lock)
+        self._lanes: dict[int, deque[Claim]] = {}
+        """What waits, by channel. A lane is here while a sender drives it or it is ready."""
+        self._ready: deque[int] = deque()
+        """Lanes that wait for a sender."""
+        self._held: dict[str, Claim] = {}
+        """Claims whose leases are ours: waiting, being sent, or not recorded yet."""
+        self._results: list[Result] = []
+        self._dropped: list[Claim] = []
+        self._senders: set[threading.Thread] = set()
+        self._idle = 0
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._pump.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Claim no more, let calls that are under way end, give back the rest.
+
+        Returns whether everything ended within `timeout` seconds; what did not is taken over by
+        the next process when its lease ends, or at once when that process starts on this host.
+        """
+        deadline = time.monotonic() + timeout
+        self._stopping.set()
+        bell.ring()
+        self._pump.join(timeout)
+        with self._work:
+            self._work.notify_all()
+        with self._app.app_context():
+            while self._alive() and time.monotonic() < deadline:
+                time.sleep(0.02)
+                self._record_last()
+            self._record_last()
+        return not self._pump.is_alive() and not self._alive()
+
+    def _alive(self) -> bool:
+        with self._lock:
+            return bool(self._senders)
+
+    # the pump -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        with self._app.app_context():
+            renewed = chores = time.monotonic()
+            while not self._stopping.is_set():
+                try:
+                    pause = self._go_round()
+                    now = time.monotonic()
+                    if now - renewed >= RENEW_EVERY:
+                        self._renew()
+                        renewed = now
+                    if now - chores >= CHORES_EVERY:
+                        system_errors.follow_up()
+                        chores = now
+                    self.moved_at = now
+                except Exception as error:
+                    logger.exception("dispatcher stumbled")
+                    system_errors.report("Dispatcher", error)
+                    pause = REST_AFTER_ERROR
+                if pause:
+                    bell.wait(pause)
+            self._release_lanes()
+
+    def _go_round(self) -> float:
+        """Record and claim once; return how many seconds there is nothing to do."""
+        results, dropped = self._take()
+        claims.release(dropped)
+        full = self._full_lanes()
+        claimed = (
+            self._record_and_claim(results, full)
+            if results
+            else claims.claim_due(BATCH, full_lanes=full)
+        )
+        self._hand_out(claimed)
+        if len(claimed) == BATCH:
+            return 0.0
+        due = claims.next_due(full_lanes=self._full_lanes())
+        wait = POLL if due is None else (due - clock.now()) / timedelta(seconds=1)
+        return min(max(wait, SHORTEST_PAUSE), POLL)
+
+    def _take(self) -> tuple[list[Result], list[Claim]]:
+        with self._lock:
+            results, self._results = self._results, []
+            dropped, self._dropped = self._dropped, []
+            for claim in dropped:
+                self._held.pop(claim.delivery_id, None)
+        return results, dropped
+
+    def _record_and_claim(self, results: list[Result], full: list[int]) -> list[Claim]:
+        try:
+            claimed = outcomes.record_and_claim(results, BATCH, full_lanes=full)
+        except OperationalError:  # disk full, locked for long: nothing that was sent is forgotten
+            with self._lock:
+                self._results[:0] = results
+            raise
+        except Exception:
+            logger.exception("a batch could not be recorded; recording one by one")
+            self._record_singly(results)
+            return []
+        self._forget(results)
+        return claimed
+
+    def _record_singly(self, results: list[Result]) -> None:
+        for result in results:
+            try:
+                outcomes.record([result])
+            except Exception as error:
+                logger.exception("an attempt could not be recorded")
+                system_errors.report("Delivery log", error)
+            self._forget([result])  # if it was not recorded, its lease ends and it is sent again
+
+    def _forget(self, results: list[Result]) -> None:
+        with self._lock:
+            for result in results:
+                self._held.pop(result.claim.delivery_id, None)
+
+    def _renew(self) -> None:
+        with self._lock:
+            held = list(self._held.values())
+        if held:
+            claims.renew(held)
+
+    def _full_lanes(self) -> list[int]:
+        with self._lock:
+            return [lane for lane, waiting in self._lanes.items() if len(waiting) >= LANE_FULL]
+
+    def _hand_out(self, claimed: list[Claim]) -> None:
+        with self._work:
+            for claim in claimed:
+                self._held[claim.delivery_id] = claim
+                lane = claim.channel.id
+                if lane in self._lanes:
+                    self._lanes[lane].append(claim)
+                else:
+                    self._lanes[lane] = deque([claim])
+                    self._ready.append(lane)
+                    self._work.notify()
+                    self._want_sender()
+
+    def _want_sender(self) -> None:
+        """Start a sender unless enough of them are idle (the lock is held)."""
+        if self._idle < len(self._ready) and len(self._senders) < self._most_threads:
+            thread = threading.Thread(target=self._send, name="sender", daemon=True)
+            self._senders.add(thread)
+            thread.start()
+
+    def _release_lanes(self) -> None:
+        with self._lock:
+            waiting = [claim for lane in self._lanes.values() for claim in lane]
+            for claim in waiting:
+                self._held.pop(claim.delivery_id, None)
+            for lane in self._lanes.values():
+                lane.clear()
+        claims.release(waiting)
+
+    def _record_last(self) -> None:
+        results, dropped = self._take()
+        claims.release(dropped)
+        outcomes.record(results)
+        self._forget(results)
+
+    # the senders --------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        with self._app.app_context():
+            while (lane := self._next_lane()) is not None:
+                while (claim := self._next_claim(lane)) is not None:
+                    self._report(lane, sending.attempt(claim))
+
+    def _next_lane(self) -> int | None:
+        """Return a lane to drive, or None to end; a sender that ends is no longer counted."""
+        with self._work:
+            self._idle += 1
+            self._work.wait_for(lambda: self._ready or self._stopping.is_set(), SENDER_IDLE)
+            self._idle -= 1
+            if self._ready:
+                return self._ready.popleft()
+            self._senders.discard(threading.current_thread())
+            return None
+
+    def _next_claim(self, lane: int) -> Claim | None:
+        with self._lock:
+            waiting = self._lanes[lane]
+            if not waiting:
+                del self._lanes[lane]
+                return None
+            return waiting.popleft()
+
+    def _report(self, lane: int, result: Result) -> None:
+        """Pass the result on; when the channel broke, give back what waits for it as well."""
+        broke = isinstance(result.error, PermanentError) and result.error.breaks_channel
+        with self._lock:
+            self._results.append(result)
+            if broke and not result.claim.is_test:
+                self._dropped.extend(self._lanes[lane])
+                self._lanes[lane].clear()
+        bell.ring()

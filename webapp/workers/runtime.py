@@ -1,0 +1,40 @@
+"""Starts and stops everything that works beside the web pages."""
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Flask
+
+from webapp.services import claims
+from webapp.services.installation import installation
+from webapp.workers.dispatcher import Dispatcher
+
+logger = logging.getLogger(__name__)
+
+STOP_WITHIN: Final = 32.0  # seconds; a call is cut off after 30
+
+
+@dataclass(frozen=True)
+class Running:
+    """The threads of this process."""
+
+    dispatcher: Dispatcher
+
+    def stop(self, timeout: float = STOP_WITHIN) -> bool:
+        """Stop everything; return whether all of it ended in time."""
+        ended = self.dispatcher.stop(timeout)
+        logger.info("workers stopped", extra={"in_time": ended})
+        return ended
+
+
+def start(app: Flask) -> Running:
+    """Take over what a dead process left, then begin to work."""
+    with app.app_context():
+        freed = claims.release_dead_leases()
+        threads = installation().settings.dispatcher_threads
+    if freed:
+        logger.info("deliveries of a stopped process taken over", extra={"count": freed})
+    dispatcher = Dispatcher(app, most_threads=threads)
+    dispatcher.start()
+    return Running(dispatcher)
