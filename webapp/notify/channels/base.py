@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from wtforms import Form
-
+from webapp.notify.channels.fields import ChannelForm
 from webapp.notify.message import Message
 from webapp.notify.outbound import Outbound
 
@@ -83,7 +82,8 @@ class Channel(ABC):
     """For the type picker: "Webhook to one channel"."""
     setup_hint: ClassVar[str]
     """One sentence above the form: where to find what it asks for."""
-    form: ClassVar["builtins.type[Form]"]
+    form: ClassVar["builtins.type[ChannelForm]"]
+    """See webapp/notify/channels/fields.py for how a page uses it."""
     rate: ClassVar[Rate | None] = None
     troubles: ClassVar[tuple[Trouble, ...]] = ()
 

@@ -1,0 +1,337 @@
+"""Fields that channel forms share, and the form that they are put in.
+
+How a page uses a channel form:
+
+    form = channel_type.form(request.form, data=shown, stored=stored)
+    if form.validate():
+        config = form.merged(stored)
+
+`stored` is the opened configuration of an existing channel ({} for a new one); `data` is what may
+be shown of it: `channel_type.form.shown(stored)`. Secrets are write-only: a secret left blank
+keeps the stored value, the box `<field name>-clear` removes an optional one, and no field ever
+renders a secret. `channel_type.form.resolved(config)` replaces references (`env:NAME`,
+`file:/path`) by what they refer to; a channel is made from its result.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from wtforms import Field, Form, PasswordField, StringField, TextAreaField
+from wtforms.validators import StopValidation, ValidationError
+from wtforms.widgets import TextArea
+
+from webapp.core import text
+from webapp.core.secrets import is_reference, resolve
+
+_ENV_NAME: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+_FILE_PATH: Final = re.compile(r"file:/.+")
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+_HEADER_VALUE_LIMIT: Final = 1000
+# The local part is what mail servers accept in practice; quoted local parts are refused on purpose.
+_ADDRESS: Final = re.compile(
+    r"[^\s@<>()\[\]\\,;:\"\x00-\x1f\x7f]{1,64}@[^\s@<>,;:\"\x00-\x1f\x7f]+"
+)
+ADDRESS_LIMIT: Final = 254
+REFERENCE_HELP: Final = "Stored encrypted. A reference such as env:NAME or file:/path works, too."
+
+Check = Callable[[str], None]
+"""Raises ValidationError for a value that cannot be used."""
+
+
+class SecretField(PasswordField):
+    """A value that never comes back to the browser.
+
+    After construction `data` is what was typed (None: nothing). `is_stored` says whether a value
+    is there already, `is_cleared` whether the person asked to remove it, and `hint` what may be
+    shown of the stored value.
+    """
+
+    def __init__(
+        self,
+        label: str | None = None,
+        *,
+        required: bool = False,
+        check: Check | None = None,
+        hint: Callable[[str], str] | None = None,
+        missing: str = "",
+        **kwargs: Any,
+    ) -> None:
+        """`missing` is the message for a required secret that was not entered."""
+        kwargs.setdefault("description", REFERENCE_HELP)
+        super().__init__(label, **kwargs)
+        self.is_required = required
+        self.is_stored = False
+        self.is_cleared = False
+        self.hint = ""
+        self._check = check
+        self._describe = hint
+        self._missing = missing
+
+    @property
+    def clear_name(self) -> str:
+        """Return the name of the box that removes an optional secret."""
+        return f"{self.name}-clear"
+
+    @property
+    def can_be_cleared(self) -> bool:
+        """Say whether there is a value that may be removed."""
+        return self.is_stored and not self.is_required
+
+    def attach(self, stored: object) -> None:
+        """Tell the field what is stored."""
+        if not isinstance(stored, str) or not stored:
+            return
+        self.is_stored = True
+        if is_reference(stored):
+            self.hint = stored
+        elif self._describe is not None:
+            self.hint = self._describe(stored)
+
+    def process(
+        self, formdata: Any, data: Any = None, extra_filters: Sequence[Any] | None = None
+    ) -> None:
+        """Take only what was typed; stored values are none of the field's business."""
+        super().process(formdata, None, extra_filters)
+        self.is_cleared = bool(formdata is not None and formdata.getlist(self.clear_name))
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Take what was typed, without white space around it; nothing is no value."""
+        self.data = (valuelist[0].strip() if valuelist else "") or None
+
+    def pre_validate(self, form: Any) -> None:
+        """Accept a kept value or a reference, demand a required value, check a typed one."""
+        if self.data is None:
+            kept = self.is_stored and not self.is_cleared
+            if self.is_required and not kept:
+                raise StopValidation(self._missing or f"Enter the {_lower(self.label.text)}.")
+            raise StopValidation
+        if is_reference(self.data):
+            check_reference(self.data)
+            raise StopValidation
+        self.check_value(self.data)
+
+    def check_value(self, value: str) -> None:
+        """Check a typed value that is not a reference."""
+        if self._check is not None:
+            self._check(value)
+
+    def kept(self, stored: object) -> str:
+        """Return the value to store: the typed one, nothing when cleared, else the stored one."""
+        if self.data:
+            return self.data
+        return stored if isinstance(stored, str) and not self.is_cleared else ""
+
+    @classmethod
+    def resolved(cls, value: str) -> str:
+        """Return the secret with references replaced.
+
+        Raises:
+            SecretError: a reference leads nowhere.
+        """
+        return resolve(value)
+
+
+class HeadersField(SecretField):
+    """Extra HTTP headers, one `Name: value` per line; the values are secrets.
+
+    Each value may be a reference. Line breaks matter here, so it is a text area that never shows
+    what is stored.
+    """
+
+    widget = TextArea()
+
+    def _value(self) -> str:
+        return ""
+
+    def attach(self, stored: object) -> None:
+        """Show the names of the stored headers."""
+        super().attach(stored)
+        if self.is_stored:
+            self.hint = ", ".join(name for name, _ in parse_headers(str(stored)))
+
+    def pre_validate(self, form: Any) -> None:
+        """Check every line."""
+        if self.data is None:
+            raise StopValidation
+        for number, line in enumerate(self.data.splitlines(), start=1):
+            if line.strip():
+                _check_header(line, number)
+
+    @classmethod
+    def resolved(cls, value: str) -> str:
+        """Return the lines with the reference in each value replaced."""
+        return "\n".join(f"{name}: {resolve(content)}" for name, content in parse_headers(value))
+
+
+class OutboundUrlField(StringField):
+    """The address of a service; http and https only, without user and password."""
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Take the address without white space around it."""
+        self.data = valuelist[0].strip() if valuelist else ""
+
+    def pre_validate(self, form: Any) -> None:
+        """Check the address when there is one; DataRequired demands it."""
+        if self.data:
+            check_url(self.data)
+
+
+class RecipientsField(TextAreaField):
+    """Mail addresses, one per line or separated by commas; `data` is a list without repetitions."""
+
+    def __init__(self, label: str | None = None, *, most: int = 50, **kwargs: Any) -> None:
+        super().__init__(label, **kwargs)
+        self.most = most
+
+    def _value(self) -> str:
+        found: Any = self.data
+        return "\n".join(found or ())
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Split what was typed."""
+        typed = re.split(r"[,;\s]+", valuelist[0]) if valuelist else []
+        unique = {address.casefold(): address for address in reversed(typed) if address}
+        found: Any = list(reversed(unique.values()))
+        self.data = found
+
+    def pre_validate(self, form: Any) -> None:
+        """Check every address and how many there are."""
+        found: Any = self.data
+        if len(found or ()) > self.most:
+            raise ValidationError(
+                f"Enter at most {self.most} addresses. Use a distribution list for more people."
+            )
+        for address in found or ():
+            check_address(address)
+
+
+class ChannelForm(Form):
+    """The configuration of one channel type: its schema, its checks, its help texts."""
+
+    advanced: ClassVar[tuple[str, ...]] = ()
+    """Names of fields that a page may put behind "More options"."""
+
+    def __init__(
+        self,
+        formdata: Any = None,
+        *,
+        data: Mapping[str, Any] | None = None,
+        stored: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(formdata, data=data, **kwargs)
+        for field in self._secrets():
+            field.attach((stored or {}).get(field.short_name))
+        self.stored = dict(stored or {})
+
+    def _secrets(self) -> list[SecretField]:
+        return [field for field in self if isinstance(field, SecretField)]
+
+    @classmethod
+    def secret_fields(cls) -> tuple[str, ...]:
+        """Return the names of the fields whose values are secret."""
+        return tuple(field.short_name for field in cls()._secrets())
+
+    @classmethod
+    def shown(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the stored configuration without its secrets."""
+        hidden = cls.secret_fields()
+        return {key: value for key, value in stored.items() if key not in hidden}
+
+    @classmethod
+    def resolved(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration with every reference to a secret replaced.
+
+        Raises:
+            SecretError: a reference leads nowhere.
+        """
+        secret = {field.short_name: field for field in cls()._secrets()}
+        return {
+            key: secret[key].resolved(value) if key in secret and isinstance(value, str) else value
+            for key, value in config.items()
+        }
+
+    def config(self) -> dict[str, Any]:
+        """Return what was entered, JSON-ready; a secret left blank is empty."""
+        return self.merged({})
+
+    def merged(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration to store: what was entered, and the secrets that are kept."""
+        entered = {
+            field.short_name: field.kept(stored.get(field.short_name))
+            if isinstance(field, SecretField)
+            else _plain(field)
+            for field in self
+        }
+        return dict(stored) | entered
+
+
+def _plain(field: Field) -> Any:
+    return field.data.strip() if isinstance(field.data, str) else field.data
+
+
+def _lower(label: str) -> str:
+    """Return a label for the middle of a sentence; abbreviations stay."""
+    return label if label[:2].isupper() else label[:1].lower() + label[1:]
+
+
+def check_reference(value: str) -> None:
+    """Check the form of a reference to a secret; what it refers to is read when it is used."""
+    if not (_ENV_NAME.fullmatch(value) or _FILE_PATH.fullmatch(value)):
+        raise StopValidation(
+            "Write a reference as env:NAME (a variable of the server) or file:/path/to/file."
+        )
+
+
+def check_url(value: str) -> None:
+    """Check that the text is an address that can be called."""
+    try:
+        parts = urlsplit(value)
+        port_is_good = parts.port is None or parts.port > 0
+    except ValueError:
+        raise ValidationError("Enter an address such as https://example.org/path.") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_good:
+        raise ValidationError("Enter an address such as https://example.org/path.")
+    if parts.username is not None or parts.password is not None:
+        raise ValidationError("Leave user and password out of the address. Use a header instead.")
+    if any(character.isspace() for character in value) or text.clean(value) != value:
+        raise ValidationError("Remove blanks and line breaks from the address.")
+
+
+def check_address(value: str) -> None:
+    """Check that the text is one mail address."""
+    if len(value) > ADDRESS_LIMIT or not _ADDRESS.fullmatch(value):
+        raise ValidationError(f"“{value[:60]}” is no mail address. Write it as name@example.org.")
+    domain = value.rpartition("@")[2]
+    try:
+        domain.encode("idna")
+    except UnicodeError:
+        raise ValidationError(f"“{domain[:60]}” is no mail domain. Check its spelling.") from None
+
+
+def parse_headers(lines: str) -> list[tuple[str, str]]:
+    """Return name and value of each line `Name: value`."""
+    pairs = (line.partition(":") for line in lines.splitlines() if line.strip())
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
+def _check_header(line: str, number: int) -> None:
+    name, colon, value = line.partition(":")
+    name, value = name.strip(), value.strip()
+    if not colon or not _HEADER_NAME.fullmatch(name):
+        raise ValidationError(f"Line {number}: write a header as Name: value.")
+    if name.lower() in _OWN_HEADERS:
+        raise ValidationError(f"Line {number}: {name} is set by DBackup. Remove this line.")
+    if is_reference(value):
+        check_reference(value)
+    elif not value or len(value) > _HEADER_VALUE_LIMIT:
+        raise ValidationError(
+            f"Line {number}: enter a value of 1 to {_HEADER_VALUE_LIMIT} characters."
+        )
+    elif not value.isascii() or not value.isprintable():
+        raise ValidationError(
+            f"Line {number}: use letters, digits and signs of ASCII in the value only."
+        )
