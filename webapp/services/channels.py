@@ -6,7 +6,6 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from webapp.core.errors import PermanentError
-from webapp.core.secrets import resolve
 from webapp.models.channel import ChannelRow
 from webapp.notify.channels import BY_TYPE
 from webapp.notify.channels.base import Channel
@@ -55,13 +54,7 @@ def assemble(channel_type: type[Channel], config: Mapping[str, Any]) -> Channel:
     Raises:
         SecretError: a reference leads nowhere.
     """
-    secret = set(channel_type.form().secret_fields())
-    return channel_type(
-        {
-            key: resolve(value) if key in secret and isinstance(value, str) else value
-            for key, value in config.items()
-        }
-    )
+    return channel_type(channel_type.form.resolved(config))
 
 
 def store_config_changes(session: Session, channel_id: int, changes: Mapping[str, Any]) -> None:

@@ -1,0 +1,206 @@
+"""Adds, changes, switches and deletes channels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from webapp.core import clock
+from webapp.core.errors import ConflictError, InvalidError, NotFoundError
+from webapp.models.channel import ChannelRow
+from webapp.models.delivery import OPEN_STATES, Delivery, State
+from webapp.models.routing import GlobalChannel
+from webapp.notify.channels import BY_TYPE
+from webapp.services import channel_health, channel_usage, channels
+from webapp.services.channel_list import GONE
+from webapp.services.notification_settings import EventSetup
+from webapp.services.transaction import reading, transaction
+
+NAME_LIMIT: Final = 60
+STALE: Final = (
+    "Somebody else changed this channel while you had it open. What you typed is still here; "
+    "save again to replace their change, or open the channel anew to see it."
+)
+DELETED: Final = "The channel was deleted."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """What the form of a channel says."""
+
+    name: str
+    config: Mapping[str, Any]
+    is_global: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A channel as its form needs it. `config` holds secrets and never reaches a page."""
+
+    row: ChannelRow
+    config: Mapping[str, Any]
+    is_global: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switched:
+    """A channel after it was switched, and the events that tell nobody now."""
+
+    row: ChannelRow
+    silent: tuple[EventSetup, ...]
+
+
+def stored(channel_id: int) -> Stored:
+    """Return a channel for editing.
+
+    Raises:
+        NotFoundError: there is no such channel.
+        SecretError: its configuration was sealed with another key.
+        PermanentError: this version does not know its type.
+    """
+    with reading() as session:
+        row = _existing(session, channel_id)
+        is_global = session.get(GlobalChannel, channel_id) is not None
+    channels.type_of(row.type)
+    return Stored(row=row, config=channels.config_of(row), is_global=is_global)
+
+
+def create(channel_type: str, values: Values) -> ChannelRow:
+    """Add a channel.
+
+    Raises:
+        InvalidError: there is no such type, or the name is taken.
+    """
+    if channel_type not in BY_TYPE:
+        raise InvalidError("Choose one of the services.", "type")
+    with transaction() as session:
+        _claim_name(session, values.name)
+        row = ChannelRow(type=channel_type, name=values.name)
+        channels.seal_into(row, values.config)
+        session.add(row)
+        _flush_name(session, values.name)
+        _set_global(session, row.id, values.is_global)
+    return row
+
+
+def save(channel_id: int, version: int, values: Values) -> ChannelRow:
+    """Change a channel. It counts as healed, and what waits for it is tried at once.
+
+    Raises:
+        NotFoundError: there is no such channel any more.
+        ConflictError: it is no longer the version that was edited.
+        InvalidError: the name is taken.
+    """
+    with transaction() as session:
+        row = _existing(session, channel_id, lock=True)
+        if row.version != version:
+            raise ConflictError(STALE)
+        _claim_name(session, values.name, but=channel_id)
+        row.name = values.name
+        row.version += 1
+        channels.seal_into(row, values.config)
+        _flush_name(session, values.name)
+        _set_global(session, channel_id, values.is_global)
+        channel_health.heal(session, row)
+    return row
+
+
+def set_enabled(channel_id: int, on: bool) -> Switched:
+    """Turn a channel on or off; say which events tell nobody because of it."""
+    with transaction() as session:
+        row = _existing(session, channel_id, lock=True)
+        if row.enabled != on:
+            row.enabled = on
+            row.enabled_changed_at = clock.now()
+    return Switched(row=row, silent=() if on else channel_usage.silent_events(channel_id))
+
+
+def set_global(channel_id: int, on: bool) -> ChannelRow:
+    """Add the channel to the global ones, as the last of them, or take it away."""
+    with transaction() as session:
+        row = _existing(session, channel_id)
+        _set_global(session, channel_id, on)
+    return row
+
+
+def delete(channel_id: int, *, everywhere: bool) -> str:
+    """Delete a channel; return its name. Messages that wait for it are cancelled, the log stays.
+
+    `everywhere` also takes it from the events, jobs and global channels that use it.
+
+    Raises:
+        ConflictError: something uses it, and `everywhere` was not said.
+    """
+    if not everywhere and channel_usage.uses_of(channel_id).in_use:
+        raise ConflictError("This channel is in use. Remove it everywhere, or turn it off instead.")
+    with transaction() as session:
+        row = _existing(session, channel_id, lock=True)
+        session.execute(
+            update(Delivery)
+            .where(text("state IN ('queued', 'retrying')"), Delivery.channel_id == channel_id)
+            .values(state=State.CANCELLED, reason=DELETED, finished_at=clock.now())
+            .execution_options(synchronize_session=False)
+        )
+        session.delete(row)
+        return row.name
+
+
+def count_waiting(channel_id: int) -> int:
+    """Return how many messages wait for the channel."""
+    with reading() as session:
+        return (
+            session.scalar(
+                select(func.count())
+                .select_from(Delivery)
+                .where(text(OPEN_STATES), Delivery.channel_id == channel_id)
+            )
+            or 0
+        )
+
+
+def _existing(session: Session, channel_id: int, *, lock: bool = False) -> ChannelRow:
+    row = session.get(ChannelRow, channel_id, with_for_update=lock or None)
+    if row is None:
+        raise NotFoundError(GONE)
+    return row
+
+
+def _claim_name(session: Session, name: str, *, but: int | None = None) -> None:
+    """Refuse a name that differs from another channel's only by upper and lower case."""
+    taken = {
+        other.casefold(): other
+        for key, other in session.execute(select(ChannelRow.id, ChannelRow.name))
+        if key != but
+    }
+    if name.casefold() in taken:
+        raise _taken(taken[name.casefold()], taken)
+
+
+def _flush_name(session: Session, name: str) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:  # another process was faster
+        raise _taken(name, ()) from error
+
+
+def _taken(name: str, others: Mapping[str, str] | tuple[()]) -> InvalidError:
+    number = 2
+    while (free := f"{name[: NAME_LIMIT - 5]} ({number})").casefold() in others:
+        number += 1
+    return InvalidError(
+        f"Another channel is called “{name}”. Choose a different name, for example “{free}”.",
+        "name",
+    )
+
+
+def _set_global(session: Session, channel_id: int, on: bool) -> None:
+    present = session.get(GlobalChannel, channel_id)
+    if on and present is None:
+        last = session.scalar(select(func.max(GlobalChannel.position)))
+        session.add(GlobalChannel(channel_id=channel_id, position=0 if last is None else last + 1))
+    if not on and present is not None:
+        session.execute(sql_delete(GlobalChannel).where(GlobalChannel.channel_id == channel_id))
