@@ -30,6 +30,7 @@ class Run(Base):
     __table_args__ = (
         Index("ix_run_job_id_id", "job_id", "id"),
         Index("ix_run_outcome_id", "outcome", "id"),
+        Index("ix_run_started_at_outcome", "started_at", "outcome"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -73,6 +74,7 @@ class ArtifactRow(Base):
     __tablename__ = "artifact"
     __table_args__ = (
         Index("ix_artifact_destination_id_key", "destination_id", "key", unique=True),
+        Index("ix_artifact_destination_id_id", "destination_id", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -94,10 +96,12 @@ class Restore(Base):
     """One restore of an artifact into a database."""
 
     __tablename__ = "restore"
+    __table_args__ = (Index("ix_restore_outcome_id", "outcome", "id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     artifact_id: Mapped[int | None] = mapped_column(ForeignKey("artifact.id", ondelete="SET NULL"))
     artifact_key: Mapped[str] = mapped_column(String(400))
+    destination_name: Mapped[str] = mapped_column(String(60), default="")
     source_id: Mapped[int | None] = mapped_column(ForeignKey("source.id", ondelete="SET NULL"))
     """The source whose server receives the restored database."""
     source_name: Mapped[str] = mapped_column(String(60), default="")
@@ -110,7 +114,10 @@ class Restore(Base):
     started_at: Mapped[datetime] = mapped_column(default=clock.now)
     finished_at: Mapped[datetime | None]
     owner: Mapped[str] = mapped_column(String(120), default="")
+    """The process that carries it out; see services/processes.py."""
+    stop_requested: Mapped[bool] = mapped_column(default=False)
     step: Mapped[str] = mapped_column(String(40), default="")
+    """Where it is, and where it stopped; "" while it waits for its turn."""
     bytes_done: Mapped[int] = mapped_column(BigInteger, default=0)
     bytes_total: Mapped[int | None] = mapped_column(BigInteger)
     error: Mapped[str | None] = mapped_column(Text)
