@@ -7,9 +7,12 @@ import pytest
 from cryptography.fernet import Fernet
 from flask import Flask
 
+from tests.browser import Browser
+from tests.factories import make_user
 from webapp.app import create_app
 from webapp.core.settings import Settings
 from webapp.models import db
+from webapp.models.user import Role
 
 KEY = Fernet.generate_key().decode()
 
@@ -40,3 +43,35 @@ def app(settings: Settings) -> Iterator[Flask]:
         yield app
         db.session.remove()
         db.engine.dispose()
+
+
+@pytest.fixture
+def browser(app: Flask) -> Browser:
+    """Nobody's browser, on an installation that is set up."""
+    make_user(role=Role.ADMIN, name="Somebody Else", email="else@example.org")
+    return Browser(app)
+
+
+@pytest.fixture
+def admin(app: Flask) -> Browser:
+    """An admin's browser, signed in."""
+    return _signed_in(app, Role.ADMIN, "Mara Lindqvist", "mara@example.org")
+
+
+@pytest.fixture
+def operator(app: Flask) -> Browser:
+    """An operator's browser, signed in."""
+    return _signed_in(app, Role.OPERATOR, "Otis Operator", "otis@example.org")
+
+
+@pytest.fixture
+def viewer(app: Flask) -> Browser:
+    """A viewer's browser, signed in."""
+    return _signed_in(app, Role.VIEWER, "Vera Viewer", "vera@example.org")
+
+
+def _signed_in(app: Flask, role: Role, name: str, email: str) -> Browser:
+    make_user(role=role, name=name, email=email)
+    browser = Browser(app)
+    browser.sign_in(email)
+    return browser

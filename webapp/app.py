@@ -9,7 +9,7 @@ from flask_migrate import Migrate
 from webapp.core.settings import PROJECT_ROOT, Settings
 from webapp.models import db
 from webapp.services.installation import install
-from webapp.web import errors, filters, login, security
+from webapp.web import errors, filters, login, menu, security
 from webapp.web.views import BLUEPRINTS
 
 migrate = Migrate(directory=str(PROJECT_ROOT / "migrations"), render_as_batch=True)
@@ -35,8 +35,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     migrate.init_app(app, db)
     install(app, settings)
+    login.init_app(app, settings)  # its gate comes before CSRF: who must sign in is told so
     security.init_app(app, settings)
-    login.init_app(app, settings)
+    menu.init_app(app)
     filters.init_app(app)
     errors.init_app(app)
     for blueprint in BLUEPRINTS:

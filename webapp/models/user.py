@@ -47,5 +47,7 @@ class User(Base):
     theme: Mapped[str] = mapped_column(String(10), default=Theme.AUTO)
     session_version: Mapped[int] = mapped_column(default=1)
     """Counted up to end every session of the account (new password, deactivated)."""
+    version: Mapped[int] = mapped_column(default=1)
+    """Counted up by every change; an edit that began before the latest one is refused."""
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     last_login_at: Mapped[datetime | None]

@@ -1,9 +1,95 @@
-"""Response headers and CSRF."""
+"""What every answer says about its own safety, CSRF, proxies, and where scripts come from."""
 
-from flask import Flask
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
-from webapp.core.settings import Settings
+from flask import Flask, Response, request
+from flask.sessions import SecureCookieSessionInterface
+from flask_bootstrap import Bootstrap5
+from flask_wtf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from webapp.core.settings import HTMX_INTEGRITY, PROJECT_ROOT, Settings
+
+LARGEST_FORM_BYTES: Final = 1024 * 1024
+ASSET_SECONDS: Final = 365 * 24 * 3600  # their address changes with their content
+VENDORED_HTMX: Final = "vendor/htmx.min.js"  # put there by `make vendor`
+
+csrf = CSRFProtect()
+
+
+class Htmx(NamedTuple):
+    """Where the page loads htmx from; whatever the place, it must be the very same file."""
+
+    url: str
+    integrity: str
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """The cookie is Secure whenever the request came over HTTPS, directly or by a trusted proxy."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Say whether the cookie may only travel over HTTPS."""
+        return request.is_secure
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Attach to the application."""
+    """Attach headers, CSRF, sessions and the local copy of Bootstrap."""
+    htmx = Htmx(_htmx_url(settings), HTMX_INTEGRITY)
+    app.config.from_mapping(
+        BOOTSTRAP_SERVE_LOCAL=True,
+        MAX_CONTENT_LENGTH=None,
+        MAX_FORM_MEMORY_SIZE=LARGEST_FORM_BYTES,
+        SESSION_COOKIE_NAME="dbackup_session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_REFRESH_EACH_REQUEST=False,
+        WTF_CSRF_TIME_LIMIT=None,  # the token ends with the session
+    )
+    app.session_interface = _Sessions()
+    Bootstrap5().init_app(app)
+    csrf.init_app(app)
+    app.jinja_env.globals["htmx"] = htmx
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    headers = _headers(htmx)
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        return _cache(response)
+
+
+def _htmx_url(settings: Settings) -> str:
+    default = settings.htmx_url == Settings.htmx_url
+    if default and (PROJECT_ROOT / "static" / VENDORED_HTMX).is_file():
+        return f"/static/{VENDORED_HTMX}"
+    return settings.htmx_url
+
+
+def _headers(htmx: Htmx) -> dict[str, str]:
+    parts = urlsplit(htmx.url)
+    # the one file, not its whole host: a CDN serves everybody's scripts
+    script = f" {parts.scheme}://{parts.netloc}{parts.path}" if parts.netloc else ""
+    return {
+        "Content-Security-Policy": "default-src 'self'; "
+        f"script-src 'self'{script}; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+    }
+
+
+def _cache(response: Response) -> Response:
+    if request.endpoint in {"static", "bootstrap.static"}:
+        if "v" in request.args and response.status_code == 200:
+            response.headers["Cache-Control"] = f"public, max-age={ASSET_SECONDS}, immutable"
+        return response
+    response.vary.add("HX-Request")
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response

@@ -4,4 +4,10 @@ from typing import Final
 
 from flask import Blueprint
 
-BLUEPRINTS: Final[tuple[Blueprint, ...]] = ()
+from webapp.web.views import auth, health, profile
+
+BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
+    auth.bp,
+    profile.bp,
+    health.bp,
+)

@@ -1,0 +1,87 @@
+// Toasts, words for screen readers, and what happens when an HTMX request fails.
+// Every page works without this file.
+"use strict";
+
+const TOAST_MS = 5000;
+const ICONS = { ok: "check-circle-fill", warn: "exclamation-triangle-fill", bad: "x-octagon-fill" };
+
+function make(tag, className, text = "") {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
+
+function icon(name) {
+  const element = make("i", `bi bi-${name}`);
+  element.setAttribute("aria-hidden", "true");
+  return element;
+}
+
+// An action is a POST, through HTMX when it names the element to replace.
+function act(action) {
+  if (action.target) {
+    htmx.ajax("POST", action.url, { target: action.target, swap: "outerHTML", values: action.fields ?? {} });
+    return;
+  }
+  const form = make("form", "");
+  form.method = "post";
+  form.action = action.url;
+  const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+  for (const [name, value] of Object.entries({ csrf_token: token, ...action.fields })) {
+    for (const one of [value].flat()) {
+      const input = make("input", "");
+      Object.assign(input, { type: "hidden", name, value: one });
+      form.append(input);
+    }
+  }
+  document.body.append(form);
+  form.submit();
+}
+
+function toast({ text, kind = "ok", action = null }) {
+  const note = make("div", "toast-note");
+  const words = make("span", `say say-${kind}`);
+  words.append(icon(ICONS[kind] ?? ICONS.ok), make("span", "", text));
+  note.append(words);
+  if (action) {
+    const button = make("button", "btn-text push", action.label);
+    button.type = "button";
+    button.addEventListener("click", () => { note.remove(); act(action); });
+    note.append(button);
+  }
+  const close = make("button", `btn btn-ghost btn-sm btn-icon${action ? "" : " push"}`);
+  close.type = "button";
+  close.title = "Dismiss";
+  close.setAttribute("aria-label", "Dismiss");
+  close.append(icon("x-lg"));
+  close.addEventListener("click", () => note.remove());
+  note.append(close);
+  document.getElementById("toasts").append(note);
+  if (kind === "bad") return; // stays until it is dismissed
+  const leave = () => (note.matches(":hover, :focus-within") ? setTimeout(leave, TOAST_MS) : note.remove());
+  setTimeout(leave, TOAST_MS);
+}
+
+// What a control shows goes back to what is stored.
+function restore(detail) {
+  const event = detail.requestConfig?.triggeringEvent;
+  if (event?.type === "change") detail.elt.closest("form")?.reset();
+}
+
+document.addEventListener("toast", (event) => toast(event.detail));
+document.addEventListener("announce", (event) => {
+  document.getElementById("announce").textContent = event.detail.value;
+});
+document.addEventListener("htmx:responseError", ({ detail }) => {
+  restore(detail);
+  if (detail.xhr.getResponseHeader("HX-Trigger")?.includes('"toast"')) return;
+  toast({ kind: "bad", text: `Not done. The server answered ${detail.xhr.status}. Reload the page and try again.` });
+});
+for (const name of ["htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(name, ({ detail }) => {
+    restore(detail);
+    const saving = detail.requestConfig?.verb !== "get";
+    toast({ kind: "bad", text: `${saving ? "Not saved. " : ""}The server did not answer. Try again.` });
+  });
+}

@@ -1,0 +1,98 @@
+"""Rules for passwords, and how they are stored."""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+SHORTEST: Final = 12  # characters
+LONGEST: Final = 1024  # characters; a longer one is refused, never cut
+SHORTEST_UNIT_REPEATS: Final = 3
+
+# https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html: 19 MiB is the
+# smallest memory that it names; one pass more makes up for the single lane
+_hasher = PasswordHasher(time_cost=3, memory_cost=19 * 1024, parallelism=1)
+
+
+class Rule(NamedTuple):
+    """One line of the list under the password field."""
+
+    text: str
+    met: bool
+
+
+def rules(password: str, repeated: str | None = None) -> tuple[Rule, ...]:
+    """Return what a new password must meet, and whether this one does."""
+    found = (
+        Rule(f"Has at least {SHORTEST} characters", SHORTEST <= len(password) <= LONGEST),
+        Rule("Is not a commonly used password", bool(password) and not is_common(password)),
+    )
+    if repeated is None:
+        return found
+    return (*found, Rule("Is typed the same way twice", bool(password) and password == repeated))
+
+
+def problem(password: str) -> str | None:
+    """Return in words why this cannot be a password, or None."""
+    if len(password) < SHORTEST:
+        return f"Use at least {SHORTEST} characters. A short sentence is easy to remember."
+    if len(password) > LONGEST:
+        return f"Use at most {LONGEST} characters."
+    if is_common(password):
+        return "This password is among those that are tried first. Choose another one."
+    return None
+
+
+def is_common(password: str) -> bool:
+    """Say whether it is on the list, is a listed word with digits around it, or only repeats."""
+    folded = password.casefold()
+    core = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", folded)
+    return (
+        folded in _common()
+        or core in _common()
+        or re.fullmatch(rf"(.{{1,4}}?)\1{{{SHORTEST_UNIT_REPEATS - 1},}}.{{0,3}}", folded)
+        is not None
+        or _is_a_run(folded)
+    )
+
+
+def _is_a_run(text: str) -> bool:
+    """Say whether every character follows its neighbour, up or down: 0123456789, zyxwv."""
+    steps = {
+        (ord(b) - ord(a)) % 10 if b.isdigit() else ord(b) - ord(a)
+        for a, b in zip(text, text[1:], strict=False)
+    }
+    return len(steps) == 1 and steps <= {0, 1, -1, 9}
+
+
+@lru_cache
+def _common() -> frozenset[str]:
+    lines = Path(__file__).with_name("common_passwords.txt").read_text(encoding="utf-8")
+    return frozenset(line for line in lines.splitlines() if line and not line.startswith("#"))
+
+
+def hashed(password: str) -> str:
+    """Return the argon2id hash to store."""
+    return _hasher.hash(password)
+
+
+def matches(stored: str | None, password: str) -> bool:
+    """Say whether this is the password. Without a stored one it takes as long and says no."""
+    decoy = _decoy()  # also on the other way, so that the first call of either takes the same time
+    try:
+        return _hasher.verify(stored or decoy, password) and stored is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def is_outdated(stored: str) -> bool:
+    """Say whether the hash was made with weaker parameters than today's."""
+    return _hasher.check_needs_rehash(stored)
+
+
+@lru_cache
+def _decoy() -> str:
+    return _hasher.hash("nobody has this password")

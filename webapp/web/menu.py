@@ -1,0 +1,150 @@
+"""The main menu, and what else the shell of every page shows."""
+
+from typing import Any, Final, NamedTuple
+
+from flask import Flask, current_app, g, request, url_for
+
+from webapp import __version__
+from webapp.models.user import Role
+from webapp.services import delivery_log, preferences
+from webapp.services.installation import installation
+from webapp.web import login
+
+MOST_COUNTED: Final = 100
+
+
+class Entry(NamedTuple):
+    """One line of the menu. `blueprints` are the pages that it stands for."""
+
+    label: str
+    icon: str
+    endpoint: str
+    blueprints: frozenset[str]
+    role: Role = Role.VIEWER
+    attention: bool = False
+
+
+class Group(NamedTuple):
+    """Lines under one title."""
+
+    title: str
+    entries: tuple[Entry, ...]
+
+
+class Item(NamedTuple):
+    """An entry as the template shows it."""
+
+    label: str
+    icon: str
+    url: str
+    current: bool
+    attention: bool
+
+
+class ItemGroup(NamedTuple):
+    """A group with what this person may see of it."""
+
+    title: str
+    entries: list[Item]
+
+
+def _entry(label: str, icon: str, name: str, role: Role = Role.VIEWER) -> Entry:
+    return Entry(label, icon, f"{name}.index", frozenset({name}), role, name == "deliveries")
+
+
+MENU: Final = (
+    Group("", (_entry("Dashboard", "grid-1x2", "dashboard"),)),
+    Group(
+        "Backups",
+        (
+            _entry("Jobs", "arrow-repeat", "jobs"),
+            _entry("Runs", "clock-history", "runs"),
+            _entry("Storage Explorer", "folder2-open", "storage"),
+            _entry("Restore", "arrow-counterclockwise", "restores"),
+        ),
+    ),
+    Group(
+        "Connections",
+        (
+            _entry("Sources", "database", "sources"),
+            _entry("Destinations", "hdd-stack", "destinations"),
+        ),
+    ),
+    Group(
+        "Notifications",
+        (
+            _entry("Channels", "broadcast-pin", "channels"),
+            _entry("Deliveries", "send", "deliveries"),
+        ),
+    ),
+    Group(
+        "Administration",
+        (
+            _entry("Users", "people", "users", Role.ADMIN),
+            Entry(
+                "Settings",
+                "gear",
+                "notifications.index",
+                frozenset({"notifications", "settings", "settings_config"}),
+                Role.OPERATOR,
+            ),
+        ),
+    ),
+)
+
+
+def visible() -> list[ItemGroup]:
+    """Return the menu as the signed-in person sees it."""
+    groups = (ItemGroup(group.title, _items(group)) for group in MENU)
+    return [group for group in groups if group.entries]
+
+
+def _items(group: Group) -> list[Item]:
+    return [
+        Item(
+            entry.label,
+            entry.icon,
+            url_for(entry.endpoint),
+            request.blueprint in entry.blueprints,
+            entry.attention,
+        )
+        for entry in group.entries
+        if entry.endpoint in current_app.view_functions and login.may(entry.role)
+    ]
+
+
+def _url(endpoint: str) -> str:
+    return url_for(endpoint) if endpoint in current_app.view_functions else ""
+
+
+def _instance_name() -> str:
+    if "instance_name" not in g:
+        g.instance_name = preferences.current().instance_name
+    name: str = g.instance_name
+    return name
+
+
+def _attention() -> str:
+    count = delivery_log.attention_count()
+    return "100+" if count > MOST_COUNTED else str(count or "")
+
+
+def template_context() -> dict[str, Any]:
+    """Return what every page shows around its own content; a partial shows none of it."""
+    person = login.template_context()
+    if login.is_htmx():
+        return person
+    return person | {
+        "app_version": __version__,
+        "session_days": installation().settings.session_days,
+        "instance_name": _instance_name(),
+        "home_url": _url("dashboard.index") or "/",
+        "deliveries_url": _url("deliveries.index"),
+        "menu": visible() if person["signed_in"] else [],
+        "nav_attention": _attention() if person["signed_in"] else "",
+    }
+
+
+def init_app(app: Flask) -> None:
+    """Give the shell its facts."""
+    app.context_processor(template_context)
