@@ -247,6 +247,7 @@ def upgrade() -> None:
     sa.Column('resend_of', sa.String(length=36), nullable=True),
     sa.Column('progress', sa.JSON(), nullable=True),
     sa.Column('rendered', sa.JSON(), nullable=True),
+    sa.CheckConstraint("(state IN ('queued', 'sending', 'retrying')) = (next_attempt_at IS NOT NULL)", name=op.f('ck_delivery_open_has_next_attempt')),
     sa.ForeignKeyConstraint(['channel_id'], ['channel.id'], name=op.f('fk_delivery_channel_id'), ondelete='SET NULL'),
     sa.ForeignKeyConstraint(['event_id'], ['event.id'], name=op.f('fk_delivery_event_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_delivery'))
@@ -254,7 +255,7 @@ def upgrade() -> None:
     with op.batch_alter_table('delivery', schema=None) as batch_op:
         batch_op.create_index('ix_delivery_channel_id_id', ['channel_id', 'id'], unique=False)
         batch_op.create_index('ix_delivery_event_id', ['event_id'], unique=False)
-        batch_op.create_index('ix_delivery_open', ['next_attempt_at', 'id'], unique=False, sqlite_where=sa.text("state IN ('queued', 'sending', 'retrying')"), postgresql_where=sa.text("state IN ('queued', 'sending', 'retrying')"))
+        batch_op.create_index('ix_delivery_open', ['next_attempt_at', 'id'], unique=False, sqlite_where=sa.text('next_attempt_at IS NOT NULL'), postgresql_where=sa.text('next_attempt_at IS NOT NULL'))
         batch_op.create_index('ix_delivery_state_id', ['state', 'id'], unique=False)
 
     op.create_table('restore',
@@ -311,7 +312,7 @@ def downgrade() -> None:
     op.drop_table('restore')
     with op.batch_alter_table('delivery', schema=None) as batch_op:
         batch_op.drop_index('ix_delivery_state_id')
-        batch_op.drop_index('ix_delivery_open', sqlite_where=sa.text("state IN ('queued', 'sending', 'retrying')"), postgresql_where=sa.text("state IN ('queued', 'sending', 'retrying')"))
+        batch_op.drop_index('ix_delivery_open', sqlite_where=sa.text('next_attempt_at IS NOT NULL'), postgresql_where=sa.text('next_attempt_at IS NOT NULL'))
         batch_op.drop_index('ix_delivery_event_id')
         batch_op.drop_index('ix_delivery_channel_id_id')
 

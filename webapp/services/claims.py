@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from webapp.core import clock
 from webapp.models.channel import ChannelRow
-from webapp.models.delivery import OPEN_STATES, Attempt, Delivery, EventRow, State
+from webapp.models.delivery import Attempt, Delivery, EventRow, State
 from webapp.models.user import User
 from webapp.notify.events.channel_test import ChannelTest
 from webapp.services import preferences, processes
@@ -68,15 +68,14 @@ def renew(claims: Iterable[Claim]) -> None:
     """Prolong the leases of claims that still wait for their turn or are being sent."""
     now = clock.now()
     with transaction() as session:
-        session.execute(
+        session.connection().execute(
             update(Delivery)
             .where(
                 Delivery.id == bindparam("of"),
                 Delivery.attempts == bindparam("number"),
                 Delivery.state == State.SENDING,
             )
-            .values(leased_until=now + LEASE, next_attempt_at=now + LEASE)
-            .execution_options(synchronize_session=False),
+            .values(leased_until=now + LEASE, next_attempt_at=now + LEASE),
             [{"of": claim.delivery_id, "number": claim.attempt} for claim in claims],
         )
 
@@ -123,7 +122,7 @@ def next_due(*, full_lanes: Collection[int] = ()) -> datetime | None:
     """Return when the next open delivery of other channels becomes due (or its lease ends)."""
     nearest = (
         select(Delivery.next_attempt_at)
-        .where(text(OPEN_STATES))
+        .where(Delivery.next_attempt_at.is_not(None))
         .order_by(Delivery.next_attempt_at)
         .limit(1)
     )
@@ -135,7 +134,7 @@ def next_due(*, full_lanes: Collection[int] = ()) -> datetime | None:
 def _due(limit: int, full_lanes: Collection[int]) -> Any:
     due = (
         select(Delivery.id)
-        .where(text(OPEN_STATES), Delivery.next_attempt_at <= clock.now())
+        .where(Delivery.next_attempt_at <= clock.now())
         .order_by(Delivery.next_attempt_at, Delivery.id)
         .limit(limit)
     )

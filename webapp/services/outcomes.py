@@ -67,7 +67,7 @@ def _record(session: Session, results: Sequence[Result]) -> None:
     if not mine:
         return
     session.execute(insert(Attempt), [_attempt(result) for result in mine])
-    session.execute(_MOVE, [_next_state(result) for result in mine])
+    session.connection().execute(_MOVE, [_next_state(result) for result in mine])
     for result in mine:
         if result.receipt is not None and result.receipt.config_changes:
             channels.store_config_changes(
@@ -88,7 +88,6 @@ _MOVE: Final = (
         | {name: bindparam(f"new_{name}") for name in ("rendered", "progress")}
         | {"lease_owner": None, "leased_until": None}
     )
-    .execution_options(synchronize_session=False)
 )
 
 
