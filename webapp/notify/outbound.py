@@ -1,11 +1,50 @@
 """The only way out for channels: address policy, time limits, no redirects, no environment."""
 
-from collections.abc import Mapping
+import contextlib
+import itertools
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, Final
 
+import certifi
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from requests.exceptions import (
+    InvalidHeader,
+    InvalidSchema,
+    InvalidURL,
+    MissingSchema,
+    RequestException,
+    SSLError,
+    Timeout,
+)
+from requests.structures import CaseInsensitiveDict
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+from webapp import __version__
+from webapp.core import network
+from webapp.core.errors import PermanentError, TransientError
 from webapp.core.settings import PrivateNetworks
+
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 15.0
+TOTAL_SECONDS: Final = 30.0
+REPLY_LIMIT: Final = 64 * 1024
+IDLE_SECONDS: Final = 4.0
+"""A connection that was idle for longer is not used again: many servers close theirs after 5 s."""
+KEPT_PER_TARGET: Final = 16
+KEPT_TARGETS: Final = 64
+USER_AGENT: Final = f"DBackup/{__version__}"
 
 
 class Reach(StrEnum):
@@ -17,19 +56,168 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered over HTTP; `body` holds its first 64 KB."""
+    """What a server answered over HTTP; `body` holds its first 64 KB.
+
+    A body that broke off is cut there: the status line already said what became of the call.
+    """
 
     status: int
     headers: Mapping[str, str]
+    """Without regard to case."""
     body: bytes
+
+
+class Call:
+    """One conversation with a peer, which the watchdog ends when it lasts too long."""
+
+    def __init__(self, deadline: float, *, allow_private: bool) -> None:
+        self.deadline = deadline
+        self.expired = False
+        self.connected = False
+        """True from the moment on which a part of the message may have reached the peer."""
+        self._allow_private = allow_private
+        self._handle: int | None = None
+        self._lock = threading.Lock()
+
+    def connect(self, host: str, port: int) -> socket.socket:
+        """Open a connection to a judged address of the host; reads wait 15 s at most.
+
+        Raises:
+            PermanentError: the address may not be called.
+            TransientError: unknown host, or no connection to any of its addresses.
+        """
+        until = time.monotonic() + CONNECT_SECONDS
+        targets = self._resolve(host, port)
+        problem: OSError = TimeoutError()
+        for left, (family, address) in zip(range(len(targets), 0, -1), targets, strict=True):
+            remaining = until - time.monotonic()
+            if remaining <= 0:
+                break
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock.settimeout(remaining / left)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.attach(sock)
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                problem = error
+                continue
+            sock.settimeout(READ_SECONDS)
+            return sock
+        raise TransientError(
+            f"No connection to {host}: {_why_not(problem)}.",
+            advice="Check that the service runs and that a firewall lets this server reach it.",
+        ) from problem
+
+    def _resolve(self, host: str, port: int) -> list[network.Target]:
+        try:
+            return network.resolve(
+                host, port, allow_private=self._allow_private, seconds=CONNECT_SECONDS
+            )
+        except network.BlockedError as error:
+            raise PermanentError(
+                f"{host} may not be called. {error}",
+                advice="Use an address of the service that this server may call.",
+                breaks_channel=True,
+            ) from error
+        except network.UnknownHostError as error:
+            raise TransientError(
+                f"Unknown host. {error}",
+                advice="Check the spelling of the host name and this server's name resolution.",
+                needs_you=error.is_final,
+            ) from error
+
+    def attach(self, sock: socket.socket) -> None:
+        """Let the watchdog end this connection, also after TLS was laid over it.
+
+        The own descriptor survives the closing of the socket by its library and cannot be reused
+        for another connection meanwhile.
+        """
+        with self._lock:
+            if self._handle is not None:
+                os.close(self._handle)
+            self._handle = os.dup(sock.fileno())
+
+    def expire(self) -> None:
+        """End the conversation; the thread that waits for the peer gets an error at once."""
+        with self._lock:
+            self.expired = True
+            if self._handle is not None:
+                with contextlib.suppress(OSError), socket.socket(fileno=self._handle) as sock:
+                    sock.shutdown(socket.SHUT_RDWR)
+                self._handle = None
+
+    def finish(self) -> None:
+        """Give up the descriptor."""
+        with self._lock:
+            if self._handle is not None:
+                os.close(self._handle)
+                self._handle = None
+
+
+class Watchdog:
+    """One thread that ends every call that lasts longer than the limit.
+
+    All calls have the same limit, so the oldest is always the next, and a thread that found none
+    may sleep for the whole limit without missing one. It ends when it finds none to watch.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._calls: dict[int, Call] = {}
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, call: Call) -> int:
+        """Watch a call from now on; return the number to remove it by."""
+        number = next(self._numbers)
+        with self._lock:
+            self._calls[number] = call
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self._thread.start()
+        return number
+
+    def remove(self, number: int) -> None:
+        """Stop watching a call."""
+        with self._lock:
+            self._calls.pop(number, None)
+
+    def _run(self) -> None:
+        pause = self.seconds
+        while True:
+            time.sleep(pause)
+            with self._lock:
+                now = time.monotonic()
+                late = [(n, call) for n, call in self._calls.items() if call.deadline <= now]
+                for number, _ in late:
+                    del self._calls[number]
+                if not self._calls and not late:
+                    self._thread = None
+                    return
+                oldest = next(iter(self._calls.values()), None)
+                pause = max(oldest.deadline - now, 0.001) if oldest else self.seconds
+            for _, call in late:
+                call.expire()
 
 
 class Outbound:
     """Makes calls within limits: 5 s to connect, 15 s between bytes, 30 s in all."""
 
-    def __init__(self, *, allow_private_networks: PrivateNetworks, ca_file: Path | None) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private_networks: PrivateNetworks,
+        ca_file: Path | None,
+        total_seconds: float = TOTAL_SECONDS,
+    ) -> None:
         self._allow_private_networks = allow_private_networks
         self._ca_file = ca_file
+        self._watchdog = Watchdog(total_seconds)
+        self._adapters: dict[tuple[Reach, Path | None], _Adapter] = {}
+        self._lock = threading.Lock()
 
     def request(
         self,
@@ -39,6 +227,7 @@ class Outbound:
         reach: Reach,
         headers: Mapping[str, str],
         body: bytes,
+        ca_file: Path | None = None,
     ) -> Answer:
         """Call and return the answer, whatever its status (a redirect is an answer, too).
 
@@ -46,4 +235,284 @@ class Outbound:
             PermanentError: the address may not be called, or is no address.
             TransientError: no connection, no answer in time, a certificate that does not verify.
         """
-        raise NotImplementedError
+        request = _prepared(method, url, headers, body)
+        if reach is Reach.HOSTED and not str(request.url).startswith("https://"):
+            raise PermanentError("This service is only called over https.", breaks_channel=True)
+        adapter = self._adapter(reach, ca_file)
+        with self.call(reach) as call:
+            _current.call = call
+            try:
+                response = adapter.send(request, stream=True, timeout=_TIMEOUT)
+                return _answer(response)
+            except (RequestException, HTTPError, OSError, UnicodeError, ValueError) as error:
+                raise _sorted_error(error, call, self._watchdog.seconds) from error
+            finally:
+                _current.call = None
+
+    @contextlib.contextmanager
+    def call(self, reach: Reach) -> Iterator[Call]:
+        """Watch one conversation over a socket that `Call.connect` opens (SMTP)."""
+        call = Call(
+            time.monotonic() + self._watchdog.seconds, allow_private=self._allows_private(reach)
+        )
+        number = self._watchdog.add(call)
+        try:
+            yield call
+        finally:
+            self._watchdog.remove(number)
+            call.finish()
+
+    @property
+    def total_seconds(self) -> float:
+        """Return the limit of a whole call."""
+        return self._watchdog.seconds
+
+    def ssl_context(self, ca_file: Path | None = None) -> ssl.SSLContext:
+        """Return a context that verifies names and certificates, with TLS 1.2 at least.
+
+        Raises:
+            PermanentError: the file with additional authorities cannot be used.
+        """
+        return _context(tuple(path for path in (self._ca_file, ca_file) if path is not None))
+
+    def close(self) -> None:
+        """Close the connections that are kept for reuse."""
+        with self._lock:
+            for adapter in self._adapters.values():
+                adapter.close()
+            self._adapters.clear()
+
+    def _allows_private(self, reach: Reach) -> bool:
+        allowed = self._allow_private_networks
+        return allowed == "all" or (allowed == "self-hosted" and reach is Reach.SELF_HOSTED)
+
+    def _adapter(self, reach: Reach, ca_file: Path | None) -> "_Adapter":
+        """Return the connections for this reach: what one reach may call, another may not."""
+        found = self._adapters.get((reach, ca_file))
+        if found is None:
+            made = _Adapter(self.ssl_context(ca_file))
+            with self._lock:
+                found = self._adapters.setdefault((reach, ca_file), made)
+        return found
+
+
+@lru_cache(maxsize=16)
+def _context(ca_files: tuple[Path, ...]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not context.cert_store_stats()["x509_ca"]:  # a slim container without ca-certificates
+        context.load_verify_locations(certifi.where())
+    for path in ca_files:
+        try:
+            context.load_verify_locations(path)
+        except OSError as error:
+            raise PermanentError(
+                f"The file with certificate authorities {path} cannot be used "
+                f"({type(error).__name__}).",
+                advice="Check that it exists, that the server may read it, and that it is PEM.",
+                breaks_channel=True,
+            ) from error
+    return context
+
+
+_TIMEOUT: Final = (CONNECT_SECONDS, READ_SECONDS)
+
+
+class _Current(threading.local):
+    """The call that this thread is making."""
+
+    call: Call | None = None
+
+
+_current = _Current()
+
+
+def _call() -> Call:
+    if _current.call is None:
+        raise RuntimeError("connections are opened by Outbound.request only")
+    return _current.call
+
+
+class _Pinned(HTTPConnection):
+    """Connects to an address that was judged; Host, SNI and certificate keep the name."""
+
+    _used_at: float = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Say whether the connection may be used again."""
+        return super().is_connected and time.monotonic() - self._used_at < IDLE_SECONDS
+
+    def _new_conn(self) -> socket.socket:
+        sock = _call().connect(self._dns_host, self.port)
+        # TLS is negotiated on it next, within the time to connect; urllib3 sets the time to read
+        sock.settimeout(CONNECT_SECONDS)
+        return sock
+
+    def connect(self) -> None:
+        """Connect; from then on the peer may have received something."""
+        super().connect()
+        _call().connected = True
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request, over a kept connection under the eyes of the watchdog, too."""
+        if self.sock is not None and not _call().connected:
+            _call().attach(self.sock)
+            _call().connected = True
+        super().request(*args, **kwargs)
+        self._used_at = time.monotonic()
+
+
+class _PinnedTLS(_Pinned, HTTPSConnection):
+    """The same with TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Pinned
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _PinnedTLS
+
+
+class _Adapter(HTTPAdapter):
+    """Keeps connections for reuse; its certificates are those of the given context only."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(pool_connections=KEPT_TARGETS, pool_maxsize=KEPT_PER_TARGET)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools with our kinds of connection."""
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Leave the context alone: it verifies already, and holds what is trusted."""
+
+
+def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes) -> PreparedRequest:
+    request = PreparedRequest()
+    try:
+        request.prepare_method(method)
+        request.url = _prepared_url(url)
+        request.prepare_headers(
+            {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"} | dict(headers)
+        )
+    except (InvalidURL, MissingSchema, InvalidSchema, UnicodeError, ValueError) as error:
+        if isinstance(error, InvalidHeader):
+            raise _bad_header() from error
+        raise PermanentError(
+            "The address of this channel is no address that can be called.",
+            advice="Enter an address such as https://example.org/path.",
+            breaks_channel=True,
+        ) from error
+    if body or method not in {"GET", "HEAD"}:
+        request.body = body
+        request.headers["Content-Length"] = str(len(body))
+    return request
+
+
+@lru_cache(maxsize=128)
+def _prepared_url(url: str) -> str:
+    request = PreparedRequest()
+    request.prepare_url(url, None)
+    if not str(request.url).startswith(("http://", "https://")):
+        raise InvalidSchema
+    return str(request.url)
+
+
+def _answer(response: Response) -> Answer:
+    raw = response.raw
+    body = b""
+    with contextlib.suppress(HTTPError, OSError):  # the status line was there: see Answer
+        while len(body) < REPLY_LIMIT:
+            more = raw.read(REPLY_LIMIT - len(body), decode_content=True)
+            if not more:
+                break
+            body += more
+    if raw.length_remaining:
+        raw.close()
+    else:
+        raw.release_conn()
+    return Answer(response.status_code, CaseInsensitiveDict(raw.headers), body)
+
+
+def _bad_header() -> PermanentError:
+    return PermanentError(
+        "A header of this channel has signs that HTTP does not allow.",
+        advice="Use letters, digits and signs of ASCII in headers, without line breaks.",
+        breaks_channel=True,
+    )
+
+
+def _sorted_error(error: Exception, call: Call, seconds: float) -> PermanentError | TransientError:
+    """Return what this error means for the delivery. Its own text may hold the address: unused."""
+    if call.expired:
+        return TransientError(
+            f"No complete answer within {seconds:g} s.",
+            advice="The service is overloaded, or a device on the way holds answers back.",
+            maybe_sent=call.connected,
+        )
+    if isinstance(error, (UnicodeError, InvalidHeader)):
+        return _bad_header()
+    if isinstance(error, (InvalidURL, ValueError)) and not isinstance(error, RequestException):
+        return _bad_header()
+    if isinstance(error, SSLError):
+        return tls_error(error, maybe_sent=call.connected)
+    if isinstance(error, (Timeout, TimeoutError)):
+        return TransientError(
+            f"No answer within {READ_SECONDS if call.connected else CONNECT_SECONDS:g} s.",
+            advice="The service is slow or overloaded. DBackup tries again.",
+            maybe_sent=call.connected,
+        )
+    return TransientError(
+        "The service closed the connection without an answer.",
+        advice="The service restarted, or a device on the way cut the connection.",
+        maybe_sent=call.connected,
+    )
+
+
+def tls_error(error: BaseException, *, maybe_sent: bool = False) -> TransientError:
+    """Return what a failed TLS handshake means; it seldom heals without a person."""
+    cause = _cause(error, ssl.SSLCertVerificationError)
+    if cause is not None:
+        return TransientError(
+            f"The certificate of the service was not accepted: {cause.verify_message}.",
+            advice="Renew the certificate, correct the host name, or let DBackup trust its "
+            "authority with DBACKUP_CA_FILE.",
+            needs_you=True,
+        )
+    return TransientError(
+        "The encrypted connection could not be set up.",
+        advice="Check that this port speaks TLS (version 1.2 or newer) and not plain text.",
+        needs_you=True,
+        maybe_sent=maybe_sent,
+    )
+
+
+def _cause(
+    error: BaseException | None, kind: type[ssl.SSLCertVerificationError]
+) -> ssl.SSLCertVerificationError | None:
+    """Return the error of this kind that the libraries wrapped."""
+    seen: set[int] = set()
+    pending = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        if isinstance(current, kind):
+            return current
+        seen.add(id(current))
+        pending += [current.__cause__, current.__context__]
+        pending += [arg for arg in current.args if isinstance(arg, BaseException)]
+        pending.append(getattr(current, "reason", None) if isinstance(current, HTTPError) else None)
+    return None
+
+
+def _why_not(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return f"nothing answered within {CONNECT_SECONDS:g} s"
+    if isinstance(error, ConnectionRefusedError):
+        return "it was refused, so nothing listens at this port"
+    return (error.strerror or type(error).__name__).lower()
