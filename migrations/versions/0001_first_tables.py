@@ -118,6 +118,7 @@ def upgrade() -> None:
     op.create_table('job',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('name', sa.String(length=100), nullable=False),
+    sa.Column('folder', sa.String(length=60), nullable=False),
     sa.Column('source_id', sa.Integer(), nullable=False),
     sa.Column('enabled', sa.Boolean(), nullable=False),
     sa.Column('schedule', sa.String(length=100), nullable=True),
@@ -128,6 +129,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.DateTime(), nullable=False),
     sa.ForeignKeyConstraint(['source_id'], ['source.id'], name=op.f('fk_job_source_id'), ondelete='RESTRICT'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_job')),
+    sa.UniqueConstraint('folder', name=op.f('uq_job_folder')),
     sa.UniqueConstraint('name', name=op.f('uq_job_name'))
     )
     with op.batch_alter_table('job', schema=None) as batch_op:
@@ -160,6 +162,8 @@ def upgrade() -> None:
     sa.Column('job_name', sa.String(length=100), nullable=False),
     sa.Column('source_name', sa.String(length=60), nullable=False),
     sa.Column('trigger', sa.String(length=12), nullable=False),
+    sa.Column('requested_by', sa.String(length=100), nullable=False),
+    sa.Column('stopped_by', sa.String(length=100), nullable=True),
     sa.Column('outcome', sa.String(length=12), nullable=False),
     sa.Column('started_at', sa.DateTime(), nullable=False),
     sa.Column('finished_at', sa.DateTime(), nullable=True),

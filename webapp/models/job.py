@@ -1,8 +1,11 @@
 """Sources, destinations, and the jobs that join them."""
 
+import re
+import secrets
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.core import clock
@@ -37,6 +40,13 @@ class DestinationRow(Base):
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
 
+def _folder(context: DefaultExecutionContext) -> str:
+    """Name the job's place at its destinations: readable, and nobody else's."""
+    name = str(context.get_current_parameters()["name"]).lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", name).strip("-")[:40].strip("-")
+    return f"{slug or 'job'}-{secrets.token_hex(3)}"
+
+
 class Job(Base):
     """What to back up, where to, and when."""
 
@@ -44,6 +54,9 @@ class Job(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100), unique=True)
+    folder: Mapped[str] = mapped_column(String(60), unique=True, default=_folder)
+    """Its artifacts lie under this name at each destination. It outlives a rename, so "keep the
+    last N" goes on counting the same files."""
     source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="RESTRICT"), index=True)
     enabled: Mapped[bool] = mapped_column(default=True)
     schedule: Mapped[str | None] = mapped_column(String(100))

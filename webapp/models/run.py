@@ -23,6 +23,14 @@ class Outcome(StrEnum):
     MISSED = "missed"
 
 
+class Trigger(StrEnum):
+    """What started a run."""
+
+    MANUAL = "manual"
+    SCHEDULE = "schedule"
+    CLI = "cli"
+
+
 class Run(Base):
     """One run of a job. Its name and source stay readable after the job is gone."""
 
@@ -38,12 +46,16 @@ class Run(Base):
     job_name: Mapped[str] = mapped_column(String(100))
     source_name: Mapped[str] = mapped_column(String(60), default="")
     trigger: Mapped[str] = mapped_column(String(12))
-    """manual, schedule or cli."""
+    """One of `Trigger`."""
+    requested_by: Mapped[str] = mapped_column(String(100), default="")
+    """The person who started it; "" for the schedule."""
+    stopped_by: Mapped[str | None] = mapped_column(String(100))
+    """The person who asked it to stop."""
     outcome: Mapped[str] = mapped_column(String(12), default=Outcome.RUNNING)
     started_at: Mapped[datetime] = mapped_column(default=clock.now)
     finished_at: Mapped[datetime | None]
     owner: Mapped[str] = mapped_column(String(120), default="")
-    """The process that runs it; see services/processes.py."""
+    """The process that runs it (services/processes.py); "" while it waits for its turn."""
     step: Mapped[str] = mapped_column(String(40), default="")
     steps: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     """Each step: name, state, started_at, seconds, detail."""

@@ -154,7 +154,8 @@ def _number(word: str, part: str, kind: _Kind) -> int:
 def _wrong(part: str, kind: _Kind) -> InvalidError:
     names = f", or {kind.words[0]} to {kind.words[-1]}" if kind.words else ""
     return InvalidError(
-        f"“{part}” cannot be used for the {kind.name}. Use numbers from {kind.lowest} to {kind.highest}{names}, "
+        f"“{part}” cannot be used for the {kind.name}. "
+        f"Use numbers from {kind.lowest} to {kind.highest}{names}, "
         "with * for all, */5 for every fifth, 1-5 for a range, 1,15 for a list.",
         "schedule",
     )

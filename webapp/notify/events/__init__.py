@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from webapp.notify.events.backup_cancelled import BackupCancelled
 from webapp.notify.events.backup_failure import BackupFailure
+from webapp.notify.events.backup_interrupted import BackupInterrupted
 from webapp.notify.events.backup_partial import BackupPartial
 from webapp.notify.events.backup_success import BackupSuccess
 from webapp.notify.events.base import Event, Group
@@ -24,6 +26,8 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     BackupSuccess,
     BackupPartial,
     BackupFailure,
+    BackupCancelled,
+    BackupInterrupted,
     ChannelTest,
 )
 BY_TYPE: Final = {event.type: event for event in EVENTS}
