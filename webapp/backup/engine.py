@@ -4,9 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from webapp import __version__
+from webapp.backup import manifest
+from webapp.backup.branches import Branch, Fan
 from webapp.backup.destinations.base import Destination
+from webapp.backup.errors import BackupError
 from webapp.backup.progress import Progress
-from webapp.backup.sources.base import Source
+from webapp.backup.sources.base import Probe, Source
+from webapp.backup.steps import step
+from webapp.backup.streams import COMPRESSORS, Counted, Metered
+from webapp.core import clock, text
 
 
 @dataclass(frozen=True)
@@ -60,4 +67,106 @@ def back_up(
         BackupError: the dump failed, or no place took it; `step` says where.
         CancelledError: it was stopped; nothing stays at any place.
     """
-    raise NotImplementedError
+    fan = Fan([Branch(place.id, place.name, place.destination) for place in places])
+    try:
+        with step("Connect", progress):
+            probe = _connect(source, progress)
+        with step("Dump", progress):
+            dump_size = _dump(source, fan, key, compression, progress)
+        with step("Store", progress):
+            _store(fan)
+        values = dict(facts) | _values(source, probe, fan, key, compression, dump_size)
+        with step("Verify", progress):
+            _verify(fan, key, values, progress)
+    except BaseException as error:
+        for branch in fan.branches:
+            branch.withdraw(key, error)
+        raise
+    _report(fan, progress)
+    return Stored(key=key, size=fan.size, sha256=fan.sha256, manifest=values, places=_results(fan))
+
+
+def _connect(source: Source, progress: Progress) -> Probe:
+    probe = source.probe()
+    progress.line("info", f"{probe.version}{f', {probe.client}' if probe.client else ''}.")
+    for note in probe.notes:
+        progress.line("warning", note)
+    return probe
+
+
+def _dump(source: Source, fan: Fan, key: str, compression: str, progress: Progress) -> int:
+    if compression not in COMPRESSORS:
+        raise BackupError(f"The compression {compression!r} is not known. Choose gzip or none.")
+    for branch in fan.branches:
+        branch.open(key)
+    fan.require_one()
+    compressor = COMPRESSORS[compression](fan)
+    metered = Metered(compressor, progress, source.total_size_hint())
+    source.dump(metered, progress)
+    compressor.finish()
+    progress.line("info", f"Dumped {text.size(metered.size)}, stored as {text.size(fan.size)}.")
+    return metered.size
+
+
+def _store(fan: Fan) -> None:
+    for branch in fan.branches:
+        branch.commit()
+    fan.require_one()
+
+
+def _verify(fan: Fan, key: str, values: dict[str, Any], progress: Progress) -> None:
+    for branch in fan.branches:
+        if not branch.stored:
+            continue
+        try:
+            _read_back(branch.destination, key, fan, progress)
+            manifest.write(branch.destination, key, values)
+        except BackupError as error:
+            branch.withdraw(key, error)
+    fan.require_one()
+
+
+def _read_back(destination: Destination, key: str, fan: Fan, progress: Progress) -> None:
+    with destination.open_read(key) as reader:
+        counted = Counted(reader, progress, fan.size)
+        digest = counted.digest()
+    if (counted.size, digest) != (fan.size, fan.sha256):
+        raise BackupError(
+            "What was read back differs from what was written, so it was deleted. Check the disk."
+        )
+
+
+def _values(
+    source: Source, probe: Probe, fan: Fan, key: str, compression: str, dump_size: int
+) -> dict[str, Any]:
+    return {
+        "format": manifest.FORMAT,
+        "key": key,
+        "created_at": clock.now().isoformat(timespec="seconds"),
+        "source": {"type": source.type, "version": probe.version, "client": probe.client},
+        "dbackup": __version__,
+        "compression": compression,
+        "dump_size": dump_size,
+        "size": fan.size,
+        "sha256": fan.sha256,
+    }
+
+
+def _report(fan: Fan, progress: Progress) -> None:
+    for branch in fan.branches:
+        if branch.stored:
+            progress.line("info", f"{branch.name}: {text.size(fan.size)}, read back and equal.")
+        else:
+            progress.line("error", f"{branch.name}: {branch.problem}")
+
+
+def _results(fan: Fan) -> tuple[PlaceResult, ...]:
+    return tuple(
+        PlaceResult(
+            branch.id,
+            branch.name,
+            branch.stored,
+            branch.problem or f"{text.size(fan.size)}, verified",
+        )
+        for branch in fan.branches
+    )

@@ -1,8 +1,13 @@
 """The way back: fetch an artifact, verify it, load it into something new."""
 
+from webapp.backup import manifest
 from webapp.backup.destinations.base import Destination
+from webapp.backup.errors import BackupError
+from webapp.backup.manifest import Manifest
 from webapp.backup.progress import Progress
 from webapp.backup.sources.base import Source
+from webapp.backup.steps import step
+from webapp.backup.streams import Counted, decompressed
 
 
 def restore(
@@ -17,4 +22,36 @@ def restore(
         BackupError: with the step that failed.
         CancelledError: it was stopped; nothing of the target stays.
     """
-    raise NotImplementedError
+    with step("Fetch", progress):
+        found = _fetch(destination, key, source)
+    with step("Verify", progress):
+        _verify(destination, key, found, progress)
+    with step("Load", progress), destination.open_read(key) as reader:
+        counted = Counted(reader, progress, found.size)
+        source.restore(decompressed(counted, found.compression), target, progress)
+
+
+def _fetch(destination: Destination, key: str, source: Source) -> Manifest:
+    found = manifest.read(destination, key)
+    if found.source_type != source.type:
+        raise BackupError(
+            f"{key} is a backup of {found.source_type} and cannot be loaded into {source.type}. "
+            "Choose a source of the same type."
+        )
+    return found
+
+
+def _verify(destination: Destination, key: str, found: Manifest, progress: Progress) -> None:
+    with destination.open_read(key) as reader:
+        counted = Counted(reader, progress, found.size)
+        digest = counted.digest()
+    if counted.size != found.size:
+        raise BackupError(
+            f"{key} has {counted.size} bytes, its manifest says {found.size}. "
+            "It is damaged: restore another backup, or the same one from another destination."
+        )
+    if digest != found.sha256:
+        raise BackupError(
+            f"The checksum of {key} does not match its manifest. "
+            "It is damaged: restore another backup, or the same one from another destination."
+        )

@@ -1,12 +1,129 @@
-"""Form fields that configurations share."""
+"""The form of a configuration with secrets that never come back to the browser.
 
-from wtforms import PasswordField
+    form = SomeForm(request.form, data=SomeForm.shown(stored), stored=stored)
+    if form.validate():
+        config = form.merged(stored)
+
+`stored` is the opened configuration of what is edited ({} for something new).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from wtforms import Field, Form, PasswordField
+from wtforms.validators import StopValidation
+
+from webapp.core.secrets import is_reference, resolve
+
+_REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
+LONGEST_SECRET: Final = 1000
+REFERENCE_HELP: Final = "Stored encrypted. A reference such as env:NAME or file:/path works, too."
 
 
 class SecretField(PasswordField):
-    """A secret: never echoed; left blank, the stored one stays."""
+    """A secret: never echoed; left blank, the stored one stays; a box clears an optional one."""
 
-    def process_formdata(self, valuelist: list[str]) -> None:
-        """Take what was typed, and keep the present value when nothing was."""
-        if valuelist and valuelist[0]:
-            self.data = valuelist[0]
+    def __init__(self, label: str | None = None, *, required: bool = False, **kwargs: Any) -> None:
+        kwargs.setdefault("description", REFERENCE_HELP)
+        super().__init__(label, **kwargs)
+        self.is_required = required
+        self.is_stored = False
+        self.is_cleared = False
+        self.hint = ""
+
+    @property
+    def clear_name(self) -> str:
+        """Return the name of the box that removes an optional secret."""
+        return f"{self.name}-clear"
+
+    @property
+    def can_be_cleared(self) -> bool:
+        """Say whether there is a value that may be removed."""
+        return self.is_stored and not self.is_required
+
+    def attach(self, stored: object) -> None:
+        """Tell the field what is stored; a reference may be shown."""
+        self.is_stored = isinstance(stored, str) and bool(stored)
+        self.hint = str(stored) if is_reference(stored) else ""
+
+    def process(
+        self, formdata: Any, data: Any = None, extra_filters: Sequence[Any] | None = None
+    ) -> None:
+        """Take only what was typed; stored values are none of the field's business."""
+        super().process(formdata, None, extra_filters)
+        self.is_cleared = bool(formdata is not None and formdata.getlist(self.clear_name))
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Take what was typed; nothing is no value."""
+        self.data = (valuelist[0] if valuelist else "") or None
+
+    def pre_validate(self, form: Any) -> None:
+        """Demand a required value, and check the form of a reference."""
+        if self.data is None:
+            if self.is_required and not self.is_stored:
+                raise StopValidation("Enter it.")
+            return
+        if len(self.data) > LONGEST_SECRET or "\0" in self.data:
+            raise StopValidation(f"Enter at most {LONGEST_SECRET} characters.")
+        if is_reference(self.data) and not _REFERENCE.fullmatch(self.data):
+            raise StopValidation(
+                "Write a reference as env:NAME (a variable of the server) or file:/path/to/file."
+            )
+
+    def kept(self, stored: object) -> str:
+        """Return the value to store: the typed one, nothing when cleared, else the stored one."""
+        if self.data:
+            return self.data
+        return stored if isinstance(stored, str) and not self.is_cleared else ""
+
+
+class ConfigForm(Form):
+    """The configuration of one type of source or destination."""
+
+    def __init__(
+        self,
+        formdata: Any = None,
+        *,
+        data: Mapping[str, Any] | None = None,
+        stored: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(formdata, data=data, **kwargs)
+        for field in self:
+            if isinstance(field, SecretField):
+                field.attach((stored or {}).get(field.short_name))
+
+    @classmethod
+    def secret_fields(cls) -> tuple[str, ...]:
+        """Return the names of the fields whose values are secret."""
+        return tuple(field.short_name for field in cls() if isinstance(field, SecretField))
+
+    @classmethod
+    def shown(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the stored configuration without its secrets."""
+        hidden = cls.secret_fields()
+        return {key: value for key, value in stored.items() if key not in hidden}
+
+    @classmethod
+    def resolved(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration with every reference to a secret replaced.
+
+        Raises:
+            SecretError: a reference leads nowhere.
+        """
+        secret = cls.secret_fields()
+        return {
+            key: resolve(value) if key in secret and isinstance(value, str) else value
+            for key, value in config.items()
+        }
+
+    def merged(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration to store: what was entered, and the secrets that are kept."""
+        return {field.short_name: _value(field, stored) for field in self}
+
+
+def _value(field: Field, stored: Mapping[str, Any]) -> Any:
+    if isinstance(field, SecretField):
+        return field.kept(stored.get(field.short_name))
+    return field.data.strip() if isinstance(field.data, str) else field.data

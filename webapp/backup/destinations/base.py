@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from wtforms import Form
-
 from webapp.backup.sources.base import Reader, Writer
+from webapp.core.form_fields import ConfigForm
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Destination(ABC):
     icon: ClassVar[str]
     """Bootstrap icon, without the prefix "bi-"."""
     tagline: ClassVar[str]
-    form: ClassVar["builtins.type[Form]"]
+    form: ClassVar["builtins.type[ConfigForm]"]
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config

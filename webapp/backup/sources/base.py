@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from wtforms import Form
-
 from webapp.backup.progress import Progress
+from webapp.core.form_fields import ConfigForm
 
 
 class Writer(Protocol):
@@ -56,7 +55,7 @@ class Source(ABC):
     """What `restore` makes: "New database", "New file"."""
     target_hint: ClassVar[str]
     """One sentence under the field for the target of a restore."""
-    form: ClassVar["builtins.type[Form]"]
+    form: ClassVar["builtins.type[ConfigForm]"]
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
@@ -90,6 +89,14 @@ class Source(ABC):
         Raises:
             BackupError: it failed; what was written is worthless.
             CancelledError: it was stopped; nothing is left running.
+        """
+
+    @abstractmethod
+    def check_target(self, target: str) -> None:
+        """Look whether `restore` could make this target, so that a mistake is said at once.
+
+        Raises:
+            BackupError: the name cannot be used, or something is there already.
         """
 
     @abstractmethod

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from wtforms import Form, IntegerField, SelectField, StringField
+from wtforms import IntegerField, SelectField, StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 
-from webapp.core.form_fields import SecretField
+from webapp.core.form_fields import ConfigForm, SecretField
 
 DEFAULT_PORT = 5432
 
 
-class PostgresqlForm(Form):
+class PostgresqlForm(ConfigForm):
     """A database of a server."""
 
     host = StringField(
@@ -27,8 +27,8 @@ class PostgresqlForm(Form):
     user = StringField("User", [DataRequired("Enter the user's name."), Length(max=63)])
     password = SecretField(
         "Password",
-        [Optional(), Length(max=1000)],
-        description="Leave it empty when the server asks for none. env:NAME or file:/path also work.",
+        description="Stored encrypted. Empty when the server asks for none. A reference such as "
+        "env:NAME or file:/path works, too.",
     )
     sslmode = SelectField(
         "Encryption",

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from wtforms import Form, StringField
+from wtforms import StringField
 from wtforms.validators import DataRequired, Length, ValidationError
 
+from webapp.core.form_fields import ConfigForm
 
-class SqliteForm(Form):
+
+class SqliteForm(ConfigForm):
     """A file on the server."""
 
     path = StringField(

@@ -1,0 +1,117 @@
+"""Writing the same bytes to several destinations, of which any may fail."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+from webapp.backup import manifest
+from webapp.backup.destinations.base import Destination
+from webapp.backup.errors import BackupError
+from webapp.backup.sources.base import Writer
+
+
+class Branch:
+    """One destination on the way from open to stored; `problem` says why it left the way."""
+
+    def __init__(self, id: int, name: str, destination: Destination) -> None:
+        self.id, self.name, self.destination = id, name, destination
+        self.problem: str | None = None
+        self.stored = False
+        self._opened: AbstractContextManager[Writer] | None = None
+        self._writer: Writer | None = None
+
+    def open(self, key: str) -> None:
+        """Open the file; a failure is remembered, not raised."""
+        try:
+            self.destination.sweep()
+            self._opened = self.destination.open_write(key)
+            self._writer = self._opened.__enter__()
+        except BackupError as error:
+            self._opened = None
+            self.fail(error)
+
+    def write(self, data: bytes) -> None:
+        """Write, unless it failed before."""
+        if self._writer is None or self.problem is not None:
+            return
+        try:
+            self._writer.write(data)
+        except BackupError as error:
+            self.fail(error)
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        if self._opened is None or self.problem is not None:
+            return
+        try:
+            opened, self._opened = self._opened, None
+            opened.__exit__(None, None, None)
+            self.stored = True
+        except BackupError as error:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Leave the way; nothing of the half file stays."""
+        self.problem = str(error)
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            _abandon(opened, error)
+
+    def withdraw(self, key: str, error: BaseException) -> None:
+        """Take back what was stored, because it turned out to be no good or unwanted."""
+        self.fail(error)
+        if not self.stored:
+            return
+        self.stored = False
+        try:
+            self.destination.delete(key + manifest.SUFFIX)
+            self.destination.delete(key)
+        except BackupError as trouble:
+            self.problem = f"{self.problem} What was stored could not be deleted: {trouble}"
+
+
+class Fan:
+    """Writes to every branch that still works, and knows size and checksum of what passed."""
+
+    def __init__(self, branches: Sequence[Branch]) -> None:
+        self.branches = branches
+        self.size = 0
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Return the checksum of what was written, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes, /) -> int:
+        """Write to each.
+
+        Raises:
+            BackupError: none of them works any more.
+        """
+        self._hash.update(data)
+        self.size += len(data)
+        for branch in self.branches:
+            branch.write(data)
+        self.require_one()
+        return len(data)
+
+    def require_one(self) -> None:
+        """Raise BackupError when no branch works any more; it names what happened to each."""
+        if all(branch.problem is not None for branch in self.branches):
+            raise BackupError(
+                "No destination took the backup. "
+                + " ".join(f"{branch.name}: {branch.problem}" for branch in self.branches),
+                step="Store",
+            )
+
+
+def _abandon(opened: AbstractContextManager[Writer], error: BaseException) -> None:
+    kind: type[BaseException] = type(error)
+    trace: TracebackType | None = error.__traceback__
+    try:
+        opened.__exit__(kind, error, trace)
+    except BaseException as raised:
+        if raised is not error:
+            raise

@@ -1,0 +1,194 @@
+"""Client programs as child processes: streamed, watched, and never left behind."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final
+
+from webapp.backup import launcher
+from webapp.backup.errors import BackupError
+from webapp.backup.files import CHUNK
+from webapp.backup.progress import Progress
+
+TAIL_LINES: Final = 20
+TAIL_LINE_LIMIT: Final = 500  # characters
+POLL_SECONDS: Final = 0.2  # how fast a cancelled run is noticed while the program is silent
+GRACE_SECONDS: Final = 3.0  # for a program to tell its server that it stops
+TIME_LIMIT_SECONDS: Final = 24 * 3600.0
+
+
+class ChildError(BackupError):
+    """A client program failed; `tail` is the end of what it complained about."""
+
+    def __init__(self, message: str, *, tail: str) -> None:
+        super().__init__(message)
+        self.tail = tail
+
+
+class Child:
+    """A running program in its own process group; leaving the block ends it in any case.
+
+    The group is killed when the run is cancelled or over its time limit; the system kills the
+    program when the server dies (see launcher.py).
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        progress: Progress,
+        reads: bool = False,
+        time_limit_seconds: float = TIME_LIMIT_SECONDS,
+    ) -> None:
+        """`reads`: the program is fed through its standard input, else its output is read."""
+        self.name = Path(command[0]).name
+        self._progress = progress
+        self._deadline = time.monotonic() + time_limit_seconds
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._process = subprocess.Popen(  # noqa: S603 - a program that we found, no shell
+            [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *command],
+            stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if reads else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(env),
+            process_group=0,
+            bufsize=0,
+        )
+        self._listener = threading.Thread(target=self._listen, name=f"{self.name} errors")
+        self._listener.start()
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE_SECONDS)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._listener.join()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def output(self) -> Iterator[bytes]:
+        """Yield what the program writes, until it ends well.
+
+        Raises:
+            ChildError: it did not end well.
+        """
+        pipe = _pipe(self._process.stdout)
+        while True:
+            self._wait_for(pipe, select.POLLIN)
+            chunk = os.read(pipe, CHUNK)
+            if not chunk:
+                break
+            yield chunk
+        self._finish()
+
+    def feed(self, data: bytes) -> None:
+        """Write all of the data to the program.
+
+        Raises:
+            ChildError: it ended instead of reading.
+        """
+        pipe = _pipe(self._process.stdin)
+        os.set_blocking(pipe, False)
+        rest = memoryview(data)
+        while rest:
+            self._wait_for(pipe, select.POLLOUT)
+            try:
+                rest = rest[os.write(pipe, rest) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError as error:
+                self._finish()
+                raise ChildError(f"{self.name} stopped reading.", tail=self.tail) from error
+
+    def end(self) -> None:
+        """Close the program's input and wait for it to end well."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._finish()
+
+    @property
+    def tail(self) -> str:
+        """Return the last lines of what the program complained about."""
+        return "\n".join(self._tail)
+
+    def _finish(self) -> None:
+        while True:
+            self._check()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(POLL_SECONDS)
+                break
+        self._listener.join()
+        if code < 0:
+            raise ChildError(
+                f"{self.name} was killed ({_signal_name(-code)}). When nobody did that, the "
+                "server may have run out of memory: look into the system's log.",
+                tail=self.tail,
+            )
+        if code > 0:
+            raise ChildError(f"{self.name} ended with status {code}.", tail=self.tail)
+
+    def _wait_for(self, pipe: int, what: int) -> None:
+        poll = select.poll()  # select() cannot take file numbers from 1024 on
+        poll.register(pipe, what)
+        while True:
+            self._check()
+            if poll.poll(POLL_SECONDS * 1000):
+                return
+
+    def _check(self) -> None:
+        self._progress.check()
+        if time.monotonic() > self._deadline:
+            raise ChildError(f"{self.name} took too long and was stopped.", tail=self.tail)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _listen(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101 - narrows the type
+        rest = b""
+        while chunk := self._process.stderr.read(65_536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            self._tail.extend(_shown(line) for line in lines)
+            rest = rest[: 4 * TAIL_LINE_LIMIT]
+        if rest:
+            self._tail.append(_shown(rest))
+
+
+def _shown(line: bytes) -> str:
+    return line.decode("utf-8", "replace")[:TAIL_LINE_LIMIT]
+
+
+def _pipe(pipe: IO[bytes] | None) -> int:
+    if pipe is None:
+        raise RuntimeError("the program was started the other way round")
+    return pipe.fileno()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

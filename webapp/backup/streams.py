@@ -1,0 +1,117 @@
+"""Links of the pipeline: they count, compress and decompress what passes through."""
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Callable
+from typing import Final, cast
+
+from webapp.backup.errors import BackupError
+from webapp.backup.files import CHUNK
+from webapp.backup.progress import Progress
+from webapp.backup.sources.base import Reader, Writer
+
+GZIP: Final = "gzip"
+NONE: Final = "none"
+LEVEL: Final = 6
+_GZIP_WINDOW: Final = 31  # 15 bits of window, and 16 for the gzip frame
+
+
+class Metered:
+    """Reports each chunk that is written, and stops when the run is cancelled."""
+
+    def __init__(self, output: Writer, progress: Progress, total: int | None) -> None:
+        self._output, self._progress, self._total = output, progress, total
+        self.size = 0
+
+    def write(self, data: bytes, /) -> int:
+        """Pass on."""
+        self._progress.check()
+        self._output.write(data)
+        self.size += len(data)
+        self._progress.advance(self.size, self._total)
+        return len(data)
+
+
+class Gzip:
+    """Compresses; `finish` writes the end of the frame."""
+
+    def __init__(self, output: Writer) -> None:
+        self._output = output
+        self._compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+
+    def write(self, data: bytes, /) -> int:
+        """Compress and pass on what is ready."""
+        if ready := self._compressor.compress(data):
+            self._output.write(ready)
+        return len(data)
+
+    def finish(self) -> None:
+        """Pass on the rest."""
+        self._output.write(self._compressor.flush())
+
+
+class Plain:
+    """Passes on as it is."""
+
+    def __init__(self, output: Writer) -> None:
+        self.write = output.write
+
+    def finish(self) -> None:
+        """Do nothing: there is no frame."""
+
+
+COMPRESSORS: Final[dict[str, Callable[[Writer], Gzip | Plain]]] = {GZIP: Gzip, NONE: Plain}
+
+
+class Counted:
+    """Reports each chunk that is read, and stops when the run is cancelled."""
+
+    def __init__(self, source: Reader, progress: Progress, total: int | None) -> None:
+        self._source, self._progress, self._total = source, progress, total
+        self.size = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Pass on."""
+        self._progress.check()
+        data = self._source.read(size)
+        self.size += len(data)
+        self._progress.advance(self.size, self._total)
+        return data
+
+    def digest(self) -> str:
+        """Read to the end and return the SHA-256 of it, in hexadecimal."""
+        hashed = hashlib.sha256()
+        while chunk := self.read(CHUNK):
+            hashed.update(chunk)
+        return hashed.hexdigest()
+
+
+class Gunzip:
+    """Decompresses, a chunk at a time."""
+
+    def __init__(self, source: Reader) -> None:
+        self._file = gzip.GzipFile(fileobj=cast("io.BufferedIOBase", source), mode="rb")
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return decompressed bytes."""
+        try:
+            return self._file.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise BackupError(
+                "The artifact is damaged: it cannot be decompressed. Restore another one."
+            ) from error
+
+
+def decompressed(source: Reader, compression: str) -> Reader:
+    """Return a reader of the dump itself.
+
+    Raises:
+        BackupError: this version does not know the compression.
+    """
+    if compression == NONE:
+        return source
+    if compression == GZIP:
+        return Gunzip(source)
+    raise BackupError(f"The artifact is compressed with {compression}, which is not known here.")
