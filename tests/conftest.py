@@ -14,7 +14,7 @@ from webapp.core.settings import Settings
 from webapp.models import db
 from webapp.models.user import Role
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.servers.fixtures", "tests.left_out"]
 KEY = Fernet.generate_key().decode()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Flask
 from flask_migrate import Migrate
 
+from webapp.cli import COMMANDS
 from webapp.core.settings import PROJECT_ROOT, Settings
 from webapp.models import db
 from webapp.services.installation import install
@@ -42,6 +43,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.init_app(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    for command in COMMANDS:
+        app.cli.add_command(command)
     return app
 
 

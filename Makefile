@@ -1,0 +1,73 @@
+# make run · make test · make check · make e2e · make bench · make lock · make vendor
+# On a fresh machine only Python 3.11 or newer (with venv) and make are needed.
+
+SHELL := /bin/sh
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-header --no-annotate --quiet
+PYTEST_ARGS ?= --numprocesses=2
+UPGRADE ?=
+
+ifdef PORT
+export DBACKUP_PORT := $(PORT)
+endif
+ifdef HOST
+export DBACKUP_HOST := $(HOST)
+endif
+
+.PHONY: run install dev check test e2e bench lock vendor clean
+.DEFAULT_GOAL := run
+
+run: install ## the server on 127.0.0.1:8000; PORT=8123 takes another port
+	@exec $(BIN)/dbackup serve
+
+install: $(VENV)/.installed
+dev: $(VENV)/.installed-dev
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "DBackup needs Python 3.11, 3.12 or 3.13. Install one, or name it: make run PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "Making the virtual environment $(VENV) …"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python has no venv. On Debian: apt install python3-venv" >&2; exit 1; }
+
+# --no-index: the installation itself downloads nothing that is not in the lock
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what requirements.lock names …"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-build-isolation --no-deps --no-index --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@echo "Installing what requirements-dev.lock names …"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+check: dev ## everything that needs no running program
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/djlint templates --lint --check --quiet
+	$(BIN)/python tools/check_migrations.py
+
+test: dev ## the tests that this machine can run; it ends by naming what was left out
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+e2e: dev ## only the tests in Chromium
+	$(BIN)/pytest -m e2e tests/e2e
+
+bench: dev ## measure; the goals are printed beside the figures
+	$(BIN)/python -m tools.bench
+
+lock: dev ## after a change of dependencies in pyproject.toml; UPGRADE=--upgrade takes newer versions
+	$(LOCK) --group install $(UPGRADE) --output-file requirements.lock
+	$(LOCK) --group dev $(UPGRADE) --constraint requirements.lock --output-file requirements-dev.lock
+
+vendor: install ## htmx into static/vendor/, for closed networks
+	$(BIN)/python -m tools.vendor_htmx
+
+clean: ## the virtual environment and caches; never the instance
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -1,0 +1,198 @@
+"""The command `dbackup`: the command line, and the server as one process."""
+
+import errno
+import gc
+import os
+import signal
+import sys
+import threading
+from dataclasses import replace
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+import click
+from flask import Flask
+from flask.cli import FlaskGroup
+from waitress.server import create_server
+
+from webapp import __version__
+from webapp.app import create_app
+from webapp.cli import COMMANDS
+from webapp.cli.base import one_line_errors
+from webapp.core import logs
+from webapp.core.errors import AppError
+from webapp.core.settings import Settings
+from webapp.services import htmx_source, schema, setup_code, users
+from webapp.workers import runtime
+
+THREADS: Final = 8
+FINISH_WITHIN: Final = 32.0  # seconds; a call to a service is cut off after 30
+_FLASK_OPTIONS: Final = frozenset({"env_file", "app", "debug"})
+CDN_CHECK_AFTER: Final = 1.0  # seconds; the first pages come first
+
+
+class ServerError(AppError):
+    """The server cannot start."""
+
+
+class _Group(FlaskGroup):
+    """Our own commands need neither Flask's plug-ins nor the application to be found."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command; `db` comes from Flask-Migrate."""
+        return self.commands.get(cmd_name) or super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names without loading the application."""
+        return sorted(self.commands)
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"DBackup {__version__}")
+        ctx.exit()
+
+
+dbackup = _Group(
+    name="dbackup",
+    help="Backs up databases and never loses the alarm about them.",
+    create_app=create_app,
+    add_default_commands=False,
+    add_version_option=False,
+    load_dotenv=False,
+    set_debug_flag=False,
+    commands=list(COMMANDS),
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_version,
+            help="Print the version and stop.",
+        )
+    ],
+)
+# Flask's own options: which application it is, is settled, and .env files are not read
+dbackup.params = [option for option in dbackup.params if option.name not in _FLASK_OPTIONS]
+
+
+@dbackup.command("serve")
+@click.option("--host", help="Address to listen on. Default: DBACKUP_HOST, or 127.0.0.1.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="Default: DBACKUP_PORT, or 8000.")
+def serve_command(host: str | None, port: int | None) -> None:
+    """Migrate, then serve pages, send notifications and run schedules until stopped."""
+    logs.configure()
+    with one_line_errors():
+        settings = Settings.from_env(os.environ)
+        given: dict[str, Any] = {"host": host, "port": port}
+        serve(replace(settings, **{key: value for key, value in given.items() if value}))
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C; what is being sent then is finished or left queued.
+
+    Raises:
+        ServerError: the address cannot be listened on.
+        SchemaError: the database does not fit this version.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    app = create_app(settings)
+    server = _listen(app, settings)
+    running = None
+    try:
+        with app.app_context():
+            schema.upgrade()
+            greeting = _greeting(settings)
+        running = runtime.start(app)
+        click.echo(greeting)
+        gc.collect()
+        gc.freeze()  # what lives until the end need not be looked at again and again
+        _say_later_when_htmx_is_out_of_reach(app)
+        server.run()  # returns on SystemExit and KeyboardInterrupt
+    except (KeyboardInterrupt, SystemExit):
+        pass  # before the first request: the same clean end
+    finally:
+        _second_signal_ends_at_once()
+        server.close()
+        if running is not None:
+            _finish(running)
+
+
+def main() -> None:
+    """Run the command line."""
+    dbackup.main(prog_name="dbackup")
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _listen(app: Flask, settings: Settings) -> Any:
+    """Take the address first: when it is taken, nothing has been started yet."""
+    try:
+        return create_server(
+            app,
+            host=settings.host,
+            port=settings.port,
+            threads=THREADS,
+            ident=None,
+            # ProxyFix reads them when proxies are trusted; nobody else does
+            clear_untrusted_proxy_headers=not settings.trusted_proxies,
+        )
+    except OSError as error:
+        raise ServerError(_why_not(error, settings)) from error
+
+
+def _why_not(error: OSError, settings: Settings) -> str:
+    where = f"{settings.host}:{settings.port}"
+    another = f"make run PORT={settings.port + 123 if settings.port < 65_000 else 8123}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is taken by another program. Take another port: {another}"
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"This user may not listen on {where}. Take a port above 1023: {another}"
+    return f"Cannot listen on {where}: {error.strerror or error}. Check DBACKUP_HOST."
+
+
+def _greeting(settings: Settings) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    url = f"http://{host}:{settings.port}"
+    lines = [f"DBackup {__version__} runs at {url} (Ctrl-C stops it)"]
+    if not users.any_user():
+        lines.append(f"Nobody can sign in yet: create the admin at {url}/setup")
+        if users.setup_code_needed():
+            lines.append(f"One-time setup code: {setup_code.current()}")
+    return "\n".join(lines)
+
+
+def _say_later_when_htmx_is_out_of_reach(app: Flask) -> None:
+    def look() -> None:
+        with app.app_context():
+            problem = htmx_source.problem()
+        if problem:
+            click.echo(problem, err=True)
+
+    timer = threading.Timer(CDN_CHECK_AFTER, look)
+    timer.daemon = True
+    timer.start()
+
+
+def _finish(running: runtime.Running) -> None:
+    click.echo("Stopping: finishing what is being sent …")
+    if running.stop(FINISH_WITHIN):
+        click.echo("Stopped.")
+    else:
+        click.echo("Stopped. What was not finished is queued and sent after the next start.")
+
+
+def _second_signal_ends_at_once() -> None:
+    def end(_number: int, _frame: FrameType | None) -> NoReturn:
+        sys.stderr.write("Stopped at once. What was being sent is sent after the next start.\n")
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+
+
+if __name__ == "__main__":
+    main()

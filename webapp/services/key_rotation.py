@@ -1,0 +1,57 @@
+"""Seals everything stored with the newest encryption key, so that older keys can be removed."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from webapp.core.errors import SecretError
+from webapp.models.channel import ChannelRow
+from webapp.models.job import DestinationRow, SourceRow
+from webapp.services.installation import installation
+from webapp.services.transaction import reading, transaction
+
+SEALED: Final[tuple[type[ChannelRow] | type[SourceRow] | type[DestinationRow], ...]] = (
+    ChannelRow,
+    SourceRow,
+    DestinationRow,
+)
+NAMES: Final = {ChannelRow: "channel", SourceRow: "source", DestinationRow: "destination"}
+
+
+def reseal() -> int:
+    """Seal every configuration anew, all or none; return how many.
+
+    Raises:
+        SecretError: one of them cannot be opened; nothing was changed.
+    """
+    sealer = installation().sealer
+    count = 0
+    with transaction() as session:
+        for model in SEALED:
+            rows: Iterable[Any] = session.scalars(select(model))
+            for row in rows:
+                try:
+                    row.config = sealer.reseal(row.config)
+                except SecretError as error:
+                    raise SecretError(
+                        f"The {NAMES[model]} “{row.name}” cannot be opened with the present keys; "
+                        "nothing was changed. Add the key that sealed it to the encryption keys, "
+                        "or save it anew in the browser."
+                    ) from error
+                count += 1
+    return count
+
+
+def unopenable() -> list[str]:
+    """Return what is sealed with a key that is not here: 'channel “Ops”', …"""
+    sealer = installation().sealer
+    lost = []
+    with reading() as session:
+        for model in SEALED:
+            for name, config in session.execute(select(model.name, model.config)):
+                try:
+                    sealer.open(config)
+                except SecretError:
+                    lost.append(f"{NAMES[model]} “{name}”")
+    return lost
