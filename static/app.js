@@ -18,7 +18,7 @@ function icon(name) {
   return element;
 }
 
-// An action is a POST, through HTMX when it names the element to replace.
+// An action is a link (href), or a POST, through HTMX when it names the element to replace.
 function act(action) {
   if (action.target) {
     htmx.ajax("POST", action.url, { target: action.target, swap: "outerHTML", values: action.fields ?? {} });
@@ -44,7 +44,11 @@ function toast({ text, kind = "ok", action = null }) {
   const words = make("span", `say say-${kind}`);
   words.append(icon(ICONS[kind] ?? ICONS.ok), make("span", "", text));
   note.append(words);
-  if (action) {
+  if (action?.href) {
+    const link = make("a", "push", action.label);
+    link.href = action.href;
+    note.append(link);
+  } else if (action) {
     const button = make("button", "btn-text push", action.label);
     button.type = "button";
     button.addEventListener("click", () => { note.remove(); act(action); });
@@ -85,3 +89,8 @@ for (const name of ["htmx:sendError", "htmx:timeout"]) {
     toast({ kind: "bad", text: `${saving ? "Not saved. " : ""}The server did not answer. Try again.` });
   });
 }
+
+// A form that came back: htmx would return the focus to the field it was in.
+document.addEventListener("htmx:afterSettle", ({ target }) => {
+  target.querySelector?.("#form-errors")?.focus();
+});

@@ -105,6 +105,8 @@ def save(channel_id: int, version: int, values: Values) -> ChannelRow:
         channels.seal_into(row, values.config)
         _flush_name(session, values.name)
         _set_global(session, channel_id, values.is_global)
+        row.failing_since = row.last_error = row.last_advice = None
+        row.failure_count = 0
         channel_health.heal(session, row)
     return row
 

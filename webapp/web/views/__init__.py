@@ -4,10 +4,14 @@ from typing import Final
 
 from flask import Blueprint
 
-from webapp.web.views import auth, health, profile
+from webapp.web.views import auth, channels, health, notifications, profile, settings, users
 
 BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     auth.bp,
     profile.bp,
+    users.bp,
+    settings.bp,
+    channels.bp,
+    notifications.bp,
     health.bp,
 )
