@@ -71,11 +71,11 @@ class Browser:
 
     def _checked(self, status: int) -> BeautifulSoup:
         response = self.last
+        soup = BeautifulSoup(response.data, "html.parser")
         assert response.status_code == status, (
             f"{response.request.method} {response.request.path} answered {response.status}, "
-            f"not {status}: {BeautifulSoup(response.data, 'html.parser').get_text(' ', strip=True)[:600]}"
+            f"not {status}: {soup.get_text(' ', strip=True)[:600]}"
         )
-        soup = BeautifulSoup(response.data, "html.parser")
         if response.mimetype == "text/html" and response.status_code not in range(300, 400):
             check(soup, is_page=b"<html" in response.data)
         return soup

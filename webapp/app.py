@@ -4,16 +4,14 @@ import os
 from typing import Any
 
 from flask import Flask
-from flask_migrate import Migrate
 
 from webapp.cli import COMMANDS
 from webapp.core.settings import PROJECT_ROOT, Settings
 from webapp.models import db
+from webapp.services import schema
 from webapp.services.installation import install
 from webapp.web import errors, filters, login, menu, security
 from webapp.web.views import BLUEPRINTS
-
-migrate = Migrate(directory=str(PROJECT_ROOT / "migrations"), render_as_batch=True)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -34,7 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.jinja_options["trim_blocks"] = True
     app.jinja_options["lstrip_blocks"] = True
     db.init_app(app)
-    migrate.init_app(app, db)
+    schema.init_app(app)
     install(app, settings)
     login.init_app(app, settings)  # its gate comes before CSRF: who must sign in is told so
     security.init_app(app, settings)

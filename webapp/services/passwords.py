@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -61,10 +62,7 @@ def is_common(password: str) -> bool:
 
 def _is_a_run(text: str) -> bool:
     """Say whether every character follows its neighbour, up or down: 0123456789, zyxwv."""
-    steps = {
-        (ord(b) - ord(a)) % 10 if b.isdigit() else ord(b) - ord(a)
-        for a, b in zip(text, text[1:], strict=False)
-    }
+    steps = {(ord(b) - ord(a)) % 10 if b.isdigit() else ord(b) - ord(a) for a, b in pairwise(text)}
     return len(steps) == 1 and steps <= {0, 1, -1, 9}
 
 
@@ -83,9 +81,10 @@ def matches(stored: str | None, password: str) -> bool:
     """Say whether this is the password. Without a stored one it takes as long and says no."""
     decoy = _decoy()  # also on the other way, so that the first call of either takes the same time
     try:
-        return _hasher.verify(stored or decoy, password) and stored is not None
+        _hasher.verify(stored or decoy, password)
     except (VerificationError, InvalidHashError):
         return False
+    return stored is not None
 
 
 def is_outdated(stored: str) -> bool:

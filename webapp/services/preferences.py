@@ -1,10 +1,14 @@
 """Settings that admins change under Settings → General."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from webapp.core.errors import InvalidError
+from webapp.core.text import one_line
 from webapp.models.setting import Setting
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
@@ -41,8 +45,39 @@ def current() -> Preferences:
 
 
 def save(*, instance_name: str, base_url: str, timezone: str) -> None:
-    """Store the three values; an empty one goes back to its default."""
-    values = {"instance_name": instance_name, "base_url": base_url, "timezone": timezone}
+    """Store the three values; an empty one goes back to its default.
+
+    Raises:
+        InvalidError: the address or the time zone cannot be used.
+    """
+    values = {
+        "instance_name": one_line(instance_name),
+        "base_url": _address(base_url.strip()),
+        "timezone": _zone(timezone.strip()),
+    }
     with transaction() as session:
         for key, value in values.items():
-            session.merge(Setting(key=key, value=value.strip()))
+            session.merge(Setting(key=key, value=value))
+
+
+def _address(url: str) -> str:
+    """Return what links in messages begin with."""
+    try:
+        parts = urlsplit(url)
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_fine = False
+    right = port_is_fine and parts.scheme in {"http", "https"} and parts.hostname
+    if url and (not right or parts.username or parts.query or parts.fragment or " " in url):
+        raise InvalidError(
+            "Enter an address such as https://backup.example.org, without anything after the path.",
+            "base_url",
+        )
+    return url.rstrip("/")
+
+
+def _zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key if name else ""
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise InvalidError(f"{name} is not a known time zone.", "timezone") from error

@@ -96,7 +96,7 @@ def _http_error(error: HTTPException) -> Response | HTTPException:
 
 
 def _unexpected(error: Exception) -> Response:
-    logger.exception("unexpected error in a request")
+    logger.error("unexpected error in a request", exc_info=error)
     try:
         system_errors.report("Web page", error)
     except Exception:

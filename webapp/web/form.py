@@ -1,6 +1,6 @@
 """What forms of the web have in common."""
 
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import available_timezones
 
@@ -10,6 +10,10 @@ from wtforms import Field, ValidationError
 from webapp.core.errors import InvalidError
 
 LEGACY_ZONES: Final = ("Etc/", "SystemV/", "US/", "posix/", "right/")
+
+
+class Form(FlaskForm):  # type: ignore[misc]  # flask-wtf has no types
+    """A form of ours, with its CSRF token."""
 
 
 def tidy(value: object) -> object:
@@ -37,12 +41,11 @@ def email_address(_form: Any, field: Field) -> None:
         raise ValidationError("Enter an email address, for example mara@example.org.")
 
 
-def zones() -> Iterable[str]:
-    """Return the names of time zones, the plain ones first."""
-    names = (
-        name for name in available_timezones() if "/" in name and not name.startswith(LEGACY_ZONES)
-    )
-    return ["UTC", *sorted(names)]
+@lru_cache
+def zones() -> tuple[str, ...]:
+    """Return the names of time zones, UTC first, without those kept for old software."""
+    names = (name for name in available_timezones() if "/" in name)
+    return ("UTC", *sorted(name for name in names if not name.startswith(LEGACY_ZONES)))
 
 
 def zone_choices(empty: str = "") -> dict[str, str]:

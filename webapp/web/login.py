@@ -68,6 +68,14 @@ def signed_in_user() -> SignedIn | None:
     return current_user._get_current_object() if current_user.is_authenticated else None
 
 
+def person() -> SignedIn:
+    """Return the person of this request, in views that need a sign-in."""
+    user = signed_in_user()
+    if user is None:
+        abort(401)
+    return user
+
+
 def role_required(role: Role) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Answer 403 to people whose role does not include this one."""
 

@@ -9,6 +9,7 @@ from webapp.models.user import Role
 from webapp.services import delivery_log, preferences
 from webapp.services.installation import installation
 from webapp.web import login
+from webapp.web.htmx import is_htmx
 
 MOST_COUNTED: Final = 100
 
@@ -132,7 +133,7 @@ def _attention() -> str:
 def template_context() -> dict[str, Any]:
     """Return what every page shows around its own content; a partial shows none of it."""
     person = login.template_context()
-    if login.is_htmx():
+    if is_htmx():
         return person
     return person | {
         "app_version": __version__,

@@ -10,20 +10,19 @@ from flask import (
     request,
     url_for,
 )
-from flask_wtf import FlaskForm
 from wtforms import BooleanField, EmailField, PasswordField, SelectField, StringField
 from wtforms.validators import DataRequired, EqualTo, Length
 
 from webapp.core.errors import InvalidError
 from webapp.services import passwords, preferences, signing_in, users
 from webapp.web import htmx, visitor
-from webapp.web.form import add_error, email_address, tidy, zone_choices
+from webapp.web.form import Form, add_error, email_address, tidy, zone_choices
 from webapp.web.login import end_session, safe_next, signed_in_user, start_session
 
 bp = Blueprint("auth", __name__)
 
 
-class LoginForm(FlaskForm):
+class LoginForm(Form):
     """Email and password."""
 
     email = EmailField("Email", [DataRequired("Enter your email.")], filters=[tidy])
@@ -31,7 +30,7 @@ class LoginForm(FlaskForm):
     remember = BooleanField("Keep me signed in")
 
 
-class SetupForm(FlaskForm):
+class SetupForm(Form):
     """The first admin."""
 
     code = StringField(

@@ -3,7 +3,6 @@
 from typing import Final
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
-from flask_wtf import FlaskForm
 from wtforms import EmailField, PasswordField, SelectField, StringField
 from wtforms.validators import DataRequired, EqualTo, Length
 
@@ -11,8 +10,8 @@ from webapp.core.errors import InvalidError
 from webapp.models.user import Theme, User
 from webapp.services import passwords, preferences, users
 from webapp.web import htmx
-from webapp.web.form import add_error, email_address, tidy, zone_choices
-from webapp.web.login import current_user, renew_session, safe_next
+from webapp.web.form import Form, add_error, email_address, tidy, zone_choices
+from webapp.web.login import person, renew_session, safe_next
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
 
@@ -23,7 +22,7 @@ THEMES: Final = {
 }
 
 
-class ProfileForm(FlaskForm):
+class ProfileForm(Form):
     """What others see, where mail goes, and how pages look."""
 
     name = StringField("Name", [DataRequired("Enter your name."), Length(max=100)], filters=[tidy])
@@ -43,7 +42,7 @@ class ProfileForm(FlaskForm):
         )
 
 
-class PasswordForm(FlaskForm):
+class PasswordForm(Form):
     """A new password, and the present one as proof."""
 
     present = PasswordField("Present password", [DataRequired("Enter your present password.")])
@@ -56,11 +55,11 @@ class PasswordForm(FlaskForm):
 @bp.route("", methods=["GET", "POST"])
 def index() -> Response:
     """Show the profile, or save it."""
-    form = ProfileForm(users.get(current_user.id))
+    form = ProfileForm(users.get(person().id))
     if form.validate_on_submit():
         try:
             users.update_profile(
-                current_user.id,
+                person().id,
                 name=form.name.data or "",
                 email=form.email.data or "",
                 timezone=form.timezone.data or "",
@@ -80,7 +79,7 @@ def password() -> Response:
     if form.validate_on_submit():
         try:
             user = users.change_password(
-                current_user.id, present=form.present.data or "", new=form.new.data or ""
+                person().id, present=form.present.data or "", new=form.new.data or ""
             )
         except InvalidError as error:
             add_error(form, error)
@@ -89,7 +88,7 @@ def password() -> Response:
             return htmx.go(
                 url_for(".index"), "Password changed. You were signed out everywhere else."
             )
-    user = users.get(current_user.id)
+    user = users.get(person().id)
     profile = ProfileForm(user)
     profile.process(obj=user)
     return _page(profile, form, 422)
@@ -98,7 +97,7 @@ def password() -> Response:
 @bp.post("/theme")
 def theme() -> Response:
     """Choose how pages look, and go back to where that was chosen."""
-    users.set_theme(current_user.id, request.form.get("theme", ""))
+    users.set_theme(person().id, request.form.get("theme", ""))
     return htmx.go(safe_next(request.form.get("next"), url_for(".index")))
 
 
