@@ -1,0 +1,258 @@
+"""Restores as people see them: asked for, listed, watched and stopped.
+
+What happens in between is in services/restore_work.py.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.backup.errors import BackupError
+from webapp.backup.sources import BY_TYPE
+from webapp.core import clock
+from webapp.core.errors import ConflictError, InvalidError, NotFoundError
+from webapp.models.job import SourceRow
+from webapp.models.run import Outcome, Restore
+from webapp.services import artifacts, bells, processes, restore_work
+from webapp.services.artifacts import Artifact, type_label
+from webapp.services.transaction import reading, transaction
+
+PAGE_SIZE: Final = 50
+STEPS: Final = ("Fetch", "Verify", "Load")
+GONE: Final = "This restore does not exist (any more)."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What the form of a new restore offers."""
+
+    artifact: Artifact
+    target_label: str
+    target_hint: str
+    suggestion: str
+    """A name that is not taken as far as one can tell without asking."""
+    sources: tuple[tuple[int, str], ...]
+    """Sources whose server can receive it; empty for databases that are files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step as the page shows it."""
+
+    name: str
+    state: str
+    """done, current, failed or waiting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A restore as pages show it."""
+
+    row: Restore
+    database_type: str
+    steps: tuple[Step, ...]
+    took: timedelta
+
+    @property
+    def is_running(self) -> bool:
+        """Say whether it has not ended."""
+        return self.row.outcome == Outcome.RUNNING
+
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether it has not begun."""
+        return self.is_running and not self.row.step
+
+    @property
+    def percent(self) -> int | None:
+        """How far the present step is; None: nobody knows."""
+        if not self.row.bytes_total:
+            return None
+        return min(100 * self.row.bytes_done // self.row.bytes_total, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestorePage:
+    """One page of the list, newest first."""
+
+    restores: tuple[Progress, ...]
+    newer: int | None
+    older: int | None
+
+
+def draft(artifact_id: int) -> Draft:
+    """Return what can be chosen for this artifact.
+
+    Raises:
+        NotFoundError: it is not listed.
+        ConflictError: this version cannot restore it.
+    """
+    with reading() as session:
+        artifact = artifacts.load(session, artifact_id)
+        receivers = _receivers(session, artifact)
+    if artifact.source_type not in BY_TYPE:
+        raise ConflictError("This version of DBackup does not know this type of database.")
+    kind = BY_TYPE[artifact.source_type]
+    return Draft(
+        artifact=artifact,
+        target_label=kind.target_label,
+        target_hint=kind.target_hint,
+        suggestion=_suggestion(artifact, receivers),
+        sources=tuple((row.id, row.name) for row in receivers),
+    )
+
+
+def request(artifact_id: int, *, target: str, source_id: int | None, requested_by: str) -> int:
+    """Accept a restore, to be carried out in the background; return its id.
+
+    Raises:
+        InvalidError: the target cannot be used or exists already, or a source must be chosen.
+        NotFoundError: the artifact is not listed.
+    """
+    target = target.strip()
+    with reading() as session:
+        artifact = artifacts.load(session, artifact_id)
+        source = _receiver(session, artifact, source_id)
+    _check_target(artifact, source, target)
+    with transaction() as session:
+        artifacts.load(session, artifact_id)  # it may have been deleted while we asked the server
+        row = Restore(
+            artifact_id=artifact.id,
+            artifact_key=artifact.key,
+            destination_name=artifact.destination_name,
+            source_id=source.id if source else None,
+            source_name=artifact.source_name or artifact.job_name,
+            source_type=artifact.source_type,
+            target=target,
+            size=artifact.size,
+            requested_by=requested_by,
+            owner=processes.owner(),
+        )
+        session.add(row)
+        session.flush()
+    bells.run_waiting.ring()
+    return row.id
+
+
+def get(restore_id: int) -> Progress:
+    """Return one restore.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    with reading() as session:
+        row = session.get(Restore, restore_id)
+    if row is None:
+        raise NotFoundError(GONE)
+    return _progress(row)
+
+
+def page(*, before: int = 0, after: int = 0) -> RestorePage:
+    """Return the newest restores, or those older or newer than an id."""
+    with reading() as session:
+        rows, newer, older = _page(session, before, after)
+    return RestorePage(
+        restores=tuple(_progress(row) for row in rows),
+        newer=rows[0].id if newer and rows else None,
+        older=rows[-1].id if older and rows else None,
+    )
+
+
+def stop(restore_id: int) -> Progress:
+    """Stop a restore: at once while it waits, else within moments. Nothing of the target stays.
+
+    Raises:
+        ConflictError: it has ended.
+        NotFoundError: there is none.
+    """
+    with transaction() as session:
+        row = session.get(Restore, restore_id, with_for_update=True)
+        if row is None:
+            raise NotFoundError(GONE)
+        if row.outcome != Outcome.RUNNING:
+            raise ConflictError("The restore has ended already, so there is nothing to stop.")
+        if not row.step:
+            restore_work.record(session, restore_id, Outcome.CANCELLED)
+        row.stop_requested = True
+    return _progress(row)
+
+
+def _receivers(session: Session, artifact: Artifact) -> list[SourceRow]:
+    """Return the sources that can receive it, its own one first."""
+    if artifact.source_type in restore_work.WITHOUT_SERVER:
+        return []
+    rows = session.scalars(
+        select(SourceRow).where(SourceRow.type == artifact.source_type).order_by(SourceRow.name)
+    )
+    return sorted(rows, key=lambda row: row.id != artifact.source_id)
+
+
+def _receiver(session: Session, artifact: Artifact, source_id: int | None) -> SourceRow | None:
+    if artifact.source_type in restore_work.WITHOUT_SERVER:
+        return session.get(SourceRow, artifact.source_id) if artifact.source_id else None
+    receivers = {row.id: row for row in _receivers(session, artifact)}
+    if not receivers:
+        raise InvalidError(
+            f"There is no {type_label(artifact.source_type)} source whose server could receive "
+            "it. Add one under Sources first.",
+            "source",
+        )
+    if source_id not in receivers:
+        raise InvalidError("Choose the source whose server receives the database.", "source")
+    return receivers[source_id]
+
+
+def _check_target(artifact: Artifact, source: SourceRow | None, target: str) -> None:
+    try:
+        opened = restore_work.open_target_source(artifact.source_type, source, target)
+        opened.check_target(target)
+    except BackupError as error:
+        raise InvalidError(str(error), "target") from error
+
+
+def _suggestion(artifact: Artifact, receivers: list[SourceRow]) -> str:
+    """Return a database name made of the source's; for files nobody knows a good directory."""
+    if not receivers:
+        return ""
+    words = (artifact.source_name or "database").lower()
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in words)
+    return f"{name[:40]}_{artifact.created_at:%Y%m%d_%H%M}"
+
+
+def _page(session: Session, before: int, after: int) -> tuple[list[Restore], bool, bool]:
+    rows = select(Restore)
+    if after:
+        upwards = rows.where(Restore.id > after).order_by(Restore.id).limit(PAGE_SIZE + 1)
+        found = list(session.scalars(upwards))
+        if len(found) > PAGE_SIZE:
+            return found[PAGE_SIZE - 1 :: -1], True, True
+    elif before:
+        rows = rows.where(Restore.id < before)
+    found = list(session.scalars(rows.order_by(Restore.id.desc()).limit(PAGE_SIZE + 1)))
+    return found[:PAGE_SIZE], bool(before) and not after, len(found) > PAGE_SIZE
+
+
+def _progress(row: Restore) -> Progress:
+    return Progress(
+        row=row,
+        database_type=type_label(row.source_type),
+        steps=_steps(row),
+        took=(row.finished_at or clock.now()) - row.started_at,
+    )
+
+
+def _steps(row: Restore) -> tuple[Step, ...]:
+    reached = STEPS.index(row.step) if row.step in STEPS else -1
+    if row.outcome == Outcome.SUCCESS:
+        return tuple(Step(name=name, state="done") for name in STEPS)
+    here = "current" if row.outcome == Outcome.RUNNING else "failed"
+    return tuple(
+        Step(
+            name=name,
+            state="done" if index < reached else here if index == reached else "waiting",
+        )
+        for index, name in enumerate(STEPS)
+    )
