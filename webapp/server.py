@@ -39,8 +39,8 @@ class _Group(FlaskGroup):
     """Our own commands need neither Flask's plug-ins nor the application to be found."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command; `db` comes from Flask-Migrate."""
-        return self.commands.get(cmd_name) or super().get_command(ctx, cmd_name)
+        """Return the command."""
+        return self.commands.get(cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names without loading the application."""

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from webapp.cli.channels import channels
+from webapp.cli.db import db
 from webapp.cli.deliveries import deliveries
 from webapp.cli.doctor import doctor
 from webapp.cli.events import events
@@ -21,4 +22,5 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     deliveries,
     secrets,
     doctor,
+    db,
 )
