@@ -94,3 +94,11 @@ for (const name of ["htmx:sendError", "htmx:timeout"]) {
 document.addEventListener("htmx:afterSettle", ({ target }) => {
   target.querySelector?.("#form-errors")?.focus();
 });
+
+// Long pickers: keep only the rows with these words in sight. Without a script the field is not shown.
+document.addEventListener("input", ({ target }) => {
+  const list = target.dataset?.filter && document.getElementById(target.dataset.filter);
+  if (!list) return;
+  const words = target.value.trim().toLowerCase();
+  for (const row of list.querySelectorAll(".pop-list > li")) row.hidden = !row.textContent.toLowerCase().includes(words);
+});

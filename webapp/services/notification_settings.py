@@ -6,9 +6,10 @@ both keep theirs. The rules of routing are in services/routing.py; this is what 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Insert, delete, insert, select, update
+from sqlalchemy import Insert, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -44,6 +45,7 @@ _SETTINGS: Final = select(
 _OWN: Final = select(EventChannel.event_type, EventChannel.channel_id).order_by(
     EventChannel.position, EventChannel.channel_id
 )
+_OWN_OF_ONE: Final = _OWN.where(EventChannel.event_type == bindparam("key"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +272,20 @@ def _save(session: Session, key: str, **values: Any) -> None:
         "custom": False,
         "notify_user": NotifyUser.DISABLED,
     }
-    session.execute(_upsert(session, fresh | values, values))
+    dialect = session.get_bind().dialect.name
+    session.execute(_upsert(dialect, tuple(values)), fresh | values)
 
 
-def _upsert(session: Session, fresh: dict[str, Any], values: dict[str, Any]) -> Insert:
-    conflict: dict[str, Any] = {"index_elements": [EventSetting.event_type], "set_": values}
-    if session.get_bind().dialect.name == "postgresql":
-        return postgresql.insert(EventSetting).values(fresh).on_conflict_do_update(**conflict)
-    return sqlite.insert(EventSetting).values(fresh).on_conflict_do_update(**conflict)
+@cache
+def _upsert(dialect: str, columns: tuple[str, ...]) -> Insert:
+    """Return the statement that overwrites these columns of a row that is there."""
+    fresh = (postgresql if dialect == "postgresql" else sqlite).insert(EventSetting)
+    conflict: dict[str, Any] = {
+        "index_elements": [EventSetting.event_type],
+        "set_": {name: fresh.excluded[name] for name in columns},
+    }
+    statement: Insert = fresh.on_conflict_do_update(**conflict)
+    return statement
 
 
 def _existing(session: Session, channel_ids: Iterable[int]) -> list[int]:
@@ -288,7 +296,7 @@ def _existing(session: Session, channel_ids: Iterable[int]) -> list[int]:
 
 
 def _own_ids(session: Session, key: str) -> tuple[int, ...]:
-    rows = session.execute(_OWN.where(EventChannel.event_type == key))
+    rows = session.execute(_OWN_OF_ONE, {"key": key})
     return tuple(row.channel_id for row in rows)
 
 
@@ -309,8 +317,8 @@ def _load(session: Session, only: str | None = None) -> Setup:
 
     stored = {row.event_type: row for row in session.execute(_SETTINGS)}
     own: dict[str, list[ChannelChoice]] = {}
-    wanted = _OWN if only is None else _OWN.where(EventChannel.event_type == only)
-    for event_type, channel_id in session.execute(wanted):
+    wanted = _OWN if only is None else _OWN_OF_ONE
+    for event_type, channel_id in session.execute(wanted, {"key": only} if only else None):
         own.setdefault(event_type, []).append(choices[channel_id])
 
     def setup_of(event: type[Event]) -> EventSetup:

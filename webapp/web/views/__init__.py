@@ -4,13 +4,25 @@ from typing import Final
 
 from flask import Blueprint
 
-from webapp.web.views import auth, channels, health, notifications, profile, settings, users
+from webapp.web.views import (
+    auth,
+    channels,
+    destinations,
+    health,
+    notifications,
+    profile,
+    settings,
+    sources,
+    users,
+)
 
 BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     auth.bp,
     profile.bp,
     users.bp,
     settings.bp,
+    sources.bp,
+    destinations.bp,
     channels.bp,
     notifications.bp,
     health.bp,
