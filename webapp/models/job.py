@@ -42,7 +42,8 @@ class DestinationRow(Base):
 
 def _folder(context: DefaultExecutionContext) -> str:
     """Name the job's place at its destinations: readable, and nobody else's."""
-    name = str(context.get_current_parameters()["name"]).lower()
+    values = context.get_current_parameters()  # type: ignore[no-untyped-call]
+    name = str(values["name"]).lower()
     slug = re.sub(r"[^a-z0-9]+", "-", name).strip("-")[:40].strip("-")
     return f"{slug or 'job'}-{secrets.token_hex(3)}"
 

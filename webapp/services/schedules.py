@@ -63,11 +63,13 @@ class JobTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler publishes no 
         """Return the next moment, or None when there is none."""
         while True:
             found = [each.get_next_fire_time(previous_fire_time, now) for each in self._triggers]
-            due = min((moment for moment in found if moment is not None), default=None)
+            due: datetime | None = min(
+                (moment for moment in found if moment is not None), default=None
+            )
             if due is None:
                 return None
             instant = due.astimezone(UTC)
-            local = instant.astimezone(self._zone)
+            local = instant.astimezone(self._zone)  # a skipped wall time becomes a real one
             if self._every_hour or not local.fold:
                 return local
             previous_fire_time, now = None, instant + _MOMENT

@@ -1,0 +1,87 @@
+"""Threads that carry out runs: two at once, each around its own child processes."""
+
+import logging
+import threading
+import time
+from typing import Final
+
+from flask import Flask
+
+from webapp.services import bells, runs, system_errors
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE: Final = 2
+POLL: Final = 2.0  # seconds; finds runs that other processes added
+RECOVER_EVERY: Final = 30.0  # seconds
+REST_AFTER_ERROR: Final = 5.0  # seconds; a full disk must not spin the loop
+COMPONENT: Final = "Backup runner"
+
+
+class Runner:
+    """Takes runs that wait for their turn, until it is stopped."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(
+                target=self._loop, args=(number,), name=f"runner-{number}", daemon=True
+            )
+            for number in range(AT_ONCE)
+        ]
+
+    def start(self) -> None:
+        """Record what dead processes left running, then begin."""
+        with self._app.app_context():
+            self._recover()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout: float = 30.0) -> bool:
+        """Interrupt what runs, record it, and end; return whether all ended in time.
+
+        Runs that still wait for their turn stay so: the next process takes them.
+        """
+        deadline = time.monotonic() + timeout
+        self._stopping.set()
+        while any(thread.is_alive() for thread in self._threads):
+            runs.interrupt_all()  # again and again: a run may have been taken a moment ago
+            bells.run_waiting.ring()
+            for thread in self._threads:
+                thread.join(0.05)
+            if time.monotonic() > deadline:
+                return False
+        return True
+
+    def _loop(self, number: int) -> None:
+        with self._app.app_context():
+            looked = time.monotonic()
+            while not self._stopping.is_set():
+                try:
+                    if number == 0 and time.monotonic() - looked >= RECOVER_EVERY:
+                        looked = time.monotonic()
+                        runs.recover()
+                    run_id = runs.claim()
+                    if run_id is not None:
+                        runs.execute(run_id)
+                        continue
+                except Exception as error:
+                    logger.exception("runner stumbled")
+                    system_errors.report(COMPONENT, error)
+                    self._stopping.wait(REST_AFTER_ERROR)
+                bells.run_waiting.wait(POLL)
+
+    def _recover(self) -> None:
+        try:
+            runs.recover()
+        except Exception as error:
+            logger.exception("interrupted runs could not be recorded")
+            system_errors.report(COMPONENT, error)
+
+
+def start(app: Flask) -> Runner:
+    """Begin to carry out runs."""
+    runner = Runner(app)
+    runner.start()
+    return runner
