@@ -1,0 +1,76 @@
+"""Rules for passwords."""
+
+import time
+
+import pytest
+
+from webapp.services import passwords
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "password1234",
+        "Password2026!",
+        "qwertyuiop123",
+        "123456789012",
+        "098765432109",
+        "abcdefghijkl",
+        "aaaaaaaaaaaa",
+        "abcabcabcabc",
+        "correcthorsebatterystaple",
+        "!!!administrator!!!",
+        "1q2w3e4r5t6y",
+    ],
+)
+def test_what_is_tried_first_is_refused(password: str) -> None:
+    assert passwords.is_common(password)
+    assert "tried first" in (passwords.problem(password) or "")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "quiet rivers carry boats",
+        "fq8#Lm2!xZp0",
+        "пароль длинный и странный",
+        "x" * 3 + "Hat6-owl9-Pie",
+    ],
+)
+def test_others_are_taken(password: str) -> None:
+    assert passwords.problem(password) is None
+
+
+def test_eleven_characters_are_too_few_and_twelve_enough() -> None:
+    assert "at least 12" in (passwords.problem("fq8#Lm2!xZp") or "")
+    assert passwords.problem("fq8#Lm2!xZp0") is None
+
+
+def test_a_long_password_counts_to_its_last_character() -> None:
+    password = "quiet rivers carry boats " * 40
+    stored = passwords.hashed(password)
+    assert passwords.matches(stored, password)
+    assert not passwords.matches(stored, password[:-1])
+
+
+def test_beyond_the_limit_it_is_refused_and_not_cut() -> None:
+    assert "at most" in (passwords.problem("ab3$" * 300) or "")
+
+
+def test_without_an_account_the_answer_takes_as_long() -> None:
+    stored = passwords.hashed("quiet rivers carry boats")
+    passwords.matches(None, "warm up")
+
+    def seconds(hashed: str | None) -> float:
+        times = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            assert not passwords.matches(hashed, "something else")
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    assert 0.3 < seconds(None) / seconds(stored) < 3
+
+
+def test_a_broken_hash_matches_nothing() -> None:
+    assert not passwords.matches("not a hash", "anything")
