@@ -1,6 +1,7 @@
 """Starts and stops everything that works beside the web pages."""
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +9,10 @@ from flask import Flask
 
 from webapp.services import claims
 from webapp.services.installation import installation
+from webapp.workers import runner, scheduler
 from webapp.workers.dispatcher import Dispatcher
+from webapp.workers.runner import Runner
+from webapp.workers.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +24,22 @@ class Running:
     """The threads of this process."""
 
     dispatcher: Dispatcher
+    runner: Runner
+    scheduler: Scheduler
 
     def stop(self, timeout: float = STOP_WITHIN) -> bool:
-        """Stop everything; return whether all of it ended in time."""
-        ended = self.dispatcher.stop(timeout)
-        logger.info("workers stopped", extra={"in_time": ended})
-        return ended
+        """Stop everything; return whether all of it ended in time.
+
+        First nothing new is started, then what runs is interrupted and recorded; the dispatcher
+        is last, so that it may still send what those two had to say.
+        """
+        deadline = time.monotonic() + timeout
+        ended = [
+            part.stop(max(deadline - time.monotonic(), 0.1))
+            for part in (self.scheduler, self.runner, self.dispatcher)
+        ]
+        logger.info("workers stopped", extra={"in_time": all(ended)})
+        return all(ended)
 
 
 def start(app: Flask) -> Running:
@@ -37,4 +51,4 @@ def start(app: Flask) -> Running:
         logger.info("deliveries of a stopped process taken over", extra={"count": freed})
     dispatcher = Dispatcher(app, most_threads=threads)
     dispatcher.start()
-    return Running(dispatcher)
+    return Running(dispatcher, runner.start(app), scheduler.start(app))
