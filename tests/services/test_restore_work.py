@@ -14,12 +14,14 @@ from sqlalchemy import delete, select, update
 
 from tests.factories import make_channel, make_destination, make_source
 from tests.services.restoring import items, reload, sqlite_artifact, store
+from webapp.backup.progress import Progress
 from webapp.backup.sources.sqlite import Sqlite
 from webapp.core import clock
 from webapp.models.delivery import Delivery, EventRow
 from webapp.models.job import DestinationRow, SourceRow
 from webapp.models.routing import GlobalChannel
-from webapp.models.run import ArtifactRow, Restore
+from webapp.models.run import ArtifactRow, Outcome, Restore
+from webapp.models.setting import Lease
 from webapp.services import processes, restore_work, restores
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
@@ -37,6 +39,13 @@ def types() -> list[str]:
     return [event.type for event in events()]
 
 
+def work() -> None:
+    """Do what a runner's thread does with the next restore."""
+    restore_id = restore_work.claim()
+    assert restore_id is not None
+    restore_work.carry_out(restore_id)
+
+
 def asked_for(artifact: ArtifactRow, target: Path | str, source_id: int | None = None) -> int:
     return restores.request(
         artifact.id, target=str(target), source_id=source_id, requested_by="Mara Lindqvist"
@@ -49,7 +58,7 @@ def test_a_restored_sqlite_file_holds_the_very_rows_and_its_completion_is_publis
     artifact = sqlite_artifact(tmp_path)
     restore_id = asked_for(artifact, tmp_path / "restored.db")
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert items(tmp_path / "restored.db") == [(n + 1, f"item {n}") for n in range(500)]
     row = reload(restore_id)
@@ -68,9 +77,9 @@ def test_the_outcome_and_the_messages_about_it_are_stored_together(tmp_path: Pat
     channel = make_channel()
     with transaction() as session:
         session.add(GlobalChannel(channel_id=channel.id, position=0))
-    restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
+    asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
 
-    restore_work.carry_out(restore_id)
+    work()
 
     with reading() as session:
         delivery = session.scalars(select(Delivery)).one()
@@ -99,13 +108,10 @@ def test_a_postgresql_backup_becomes_a_new_database_on_the_sources_server(
         database.execute(
             "CREATE TABLE item AS SELECT n, md5(n::text) FROM generate_series(1, 999) n"
         )
-    config = {**SERVER, "database": name, "password": "", "sslmode": "prefer", "sslrootcert": ""}
-    source = make_source(type="postgresql", config=config)
-    place = make_destination(config={"path": str(tmp_path / "backups")})
-    artifact = store(source, place, "shop/2026-03-01.dump.gz")
-    restore_id = asked_for(artifact, target, source.id)
+    artifact, _ = postgresql_artifact(tmp_path, name)
+    restore_id = asked_for(artifact, target, only_source())
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert (reload(restore_id).outcome, reload(restore_id).error) == ("success", None)
     query = "SELECT count(*), md5(string_agg(md5, '' ORDER BY n)) FROM item"
@@ -128,7 +134,7 @@ def test_a_damaged_artifact_fails_in_verify_and_makes_no_target(tmp_path: Path) 
     stored.write_bytes(content)
     restore_id = asked_for(artifact, tmp_path / "restored.db")
 
-    restore_work.carry_out(restore_id)
+    work()
 
     row = reload(restore_id)
     assert (row.outcome, row.step) == ("failure", "Verify")
@@ -144,7 +150,7 @@ def test_a_target_that_appeared_meanwhile_is_not_overwritten(tmp_path: Path) -> 
     restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
     (tmp_path / "restored.db").write_bytes(b"precious")
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert (tmp_path / "restored.db").read_bytes() == b"precious"
     assert reload(restore_id).outcome == "failure"
@@ -157,7 +163,7 @@ def test_a_file_that_is_gone_from_the_destination_is_a_failure(tmp_path: Path) -
     (tmp_path / "backups" / f"{artifact.key}.json").unlink()
     restore_id = asked_for(artifact, tmp_path / "restored.db")
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert (reload(restore_id).outcome, reload(restore_id).step) == ("failure", "Fetch")
     assert types() == ["restore_failure"]
@@ -169,20 +175,35 @@ def test_an_artifact_deleted_from_the_list_meanwhile_is_a_failure(tmp_path: Path
     with transaction() as session:
         session.execute(delete(ArtifactRow))
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert reload(restore_id).error == restore_work.NO_ARTIFACT
     assert types() == ["restore_failure"]
 
 
-def test_a_secret_that_cannot_be_resolved_is_a_failure_in_words(tmp_path: Path) -> None:
-    artifact = sqlite_artifact(tmp_path)
-    restore_id = asked_for(artifact, tmp_path / "restored.db")
-    sealed = installation().sealer.seal({"path": "env:DBACKUP_TEST_NOT_SET"})
-    with transaction() as session:
-        session.execute(update(DestinationRow).values(config=sealed))
+def postgresql_artifact(tmp_path: Path, database: str) -> tuple[ArtifactRow, dict[str, object]]:
+    config = {**SERVER, "database": database, "password": "", "sslmode": "prefer"}
+    source = make_source(type="postgresql", config=config)
+    place = make_destination(config={"path": str(tmp_path / "backups")})
+    return store(source, place, "shop/2026-03-01.dump.gz"), config
 
-    restore_work.carry_out(restore_id)
+
+def only_source() -> int:
+    with reading() as session:
+        return session.scalars(select(SourceRow.id)).one()
+
+
+@pytest.mark.postgres
+def test_a_secret_that_cannot_be_resolved_is_a_failure_in_words(
+    tmp_path: Path, databases: list[str]
+) -> None:
+    artifact, config = postgresql_artifact(tmp_path, databases[0])
+    restore_id = asked_for(artifact, databases[1], only_source())
+    sealed = installation().sealer.seal(config | {"password": "env:DBACKUP_TEST_NOT_SET"})
+    with transaction() as session:
+        session.execute(update(SourceRow).values(config=sealed))
+
+    work()
 
     row = reload(restore_id)
     assert (row.outcome, row.step) == ("failure", "Start")
@@ -195,7 +216,7 @@ def test_configurations_sealed_with_another_key_are_a_failure_in_words(tmp_path:
     with transaction() as session:
         session.execute(update(DestinationRow).values(config="gAAAAA"))
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert "encryption keys" in (reload(restore_id).error or "")
     assert types() == ["restore_failure"]
@@ -210,7 +231,7 @@ def test_a_fault_of_ours_fails_the_restore_and_tells_the_admins(
     restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
     monkeypatch.setattr(Sqlite, "restore", broken)
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert reload(restore_id).outcome == "failure"
     assert "ZeroDivisionError" in (reload(restore_id).error or "")
@@ -227,7 +248,7 @@ def test_passwords_never_reach_the_error_that_is_stored_and_sent(
     monkeypatch.setattr(Sqlite, "restore", chatty)
     restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert reload(restore_id).error == "RuntimeError: could not connect with password ***"
     failure = next(event for event in events() if event.type == "restore_failure")
@@ -238,7 +259,7 @@ def test_a_restore_stopped_while_it_waits_is_never_begun(tmp_path: Path) -> None
     restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
     restores.stop(restore_id)
 
-    restore_work.carry_out(restore_id)
+    assert restore_work.claim() is None
 
     assert reload(restore_id).outcome == "cancelled"
     assert not (tmp_path / "restored.db").exists()
@@ -251,7 +272,7 @@ def test_a_restore_stopped_on_the_way_leaves_nothing_and_publishes_nothing(
     restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
     stop_when("Load", restore_id, monkeypatch)
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert (reload(restore_id).outcome, reload(restore_id).step) == ("cancelled", "Load")
     assert left_in(tmp_path) == []
@@ -277,6 +298,7 @@ def left_in(tmp_path: Path) -> list[str]:
 def test_a_stopping_server_breaks_the_restore_off_and_says_so(tmp_path: Path) -> None:
     restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
 
+    assert restore_work.claim() == restore_id
     restore_work.carry_out(restore_id, shutting_down=lambda: True)
 
     assert (reload(restore_id).outcome, reload(restore_id).error) == (
@@ -311,27 +333,82 @@ def test_a_restore_of_a_killed_process_is_found_recorded_and_announced_once(
 
 def test_a_restore_of_a_living_process_is_not_taken_for_dead(tmp_path: Path) -> None:
     asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
+    restore_work.claim()
     assert restore_work.recover() == 0
 
 
-def test_a_restore_is_carried_out_once_however_often_it_is_taken(tmp_path: Path) -> None:
-    restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
-    restore_work.carry_out(restore_id)
-    restore_work.carry_out(restore_id)
-    assert types() == ["restore_complete"]
-
-
-def test_restores_wait_in_the_order_in_which_they_were_asked_for(tmp_path: Path) -> None:
+def test_restores_are_taken_once_each_in_the_order_in_which_they_were_asked_for(
+    tmp_path: Path,
+) -> None:
     artifact = sqlite_artifact(tmp_path)
     first = asked_for(artifact, tmp_path / "one.db")
     second = asked_for(artifact, tmp_path / "two.db")
+    assert [restore_work.claim() for _ in range(3)] == [first, second, None]
 
-    assert restore_work.next_waiting() == first
-    assert restore_work.next_waiting(besides=[first]) == second
-    restore_work.carry_out(first)
-    assert restore_work.next_waiting() == second
-    restore_work.carry_out(second)
-    assert restore_work.next_waiting() is None
+
+def test_a_restore_whose_thread_was_lost_is_found_too(tmp_path: Path) -> None:
+    restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
+    restore_work.claim()
+    restore_work._mine.clear()
+
+    assert restore_work.recover() == 1
+
+    assert reload(restore_id).outcome == "interrupted"
+    assert types() == ["restore_failure"]
+
+
+def test_a_restore_of_another_machine_is_given_up_when_its_lease_is_over(tmp_path: Path) -> None:
+    restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
+    restore_work.claim()
+    with transaction() as session:
+        session.execute(update(Restore).values(owner="elsewhere:1:0-0"))
+    assert restore_work.recover() == 0
+    with transaction() as session:
+        session.execute(update(Lease).values(leased_until=clock.now()))
+
+    assert restore_work.recover() == 1
+
+    assert reload(restore_id).outcome == "interrupted"
+
+
+def test_a_restore_that_was_given_up_meanwhile_is_not_announced_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
+    load = Sqlite.restore
+
+    def give_up(self: Sqlite, *arguments: object) -> None:
+        load(self, *arguments)  # type: ignore[arg-type]
+        with transaction() as session:
+            restore_work.record(session, restore_id, Outcome.INTERRUPTED, error="gone")
+
+    monkeypatch.setattr(Sqlite, "restore", give_up)
+    work()
+    assert types() == ["restore_failure"]
+    assert reload(restore_id).outcome == "interrupted"
+
+
+def test_an_ended_restore_leaves_no_lease(tmp_path: Path) -> None:
+    asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
+    work()
+    with reading() as session:
+        assert session.scalars(select(Lease)).all() == []
+
+
+def test_a_stop_is_heard_although_the_database_server_keeps_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(self: Sqlite, _input: object, _target: str, progress: Progress) -> None:
+        restores.stop(restore_id)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            progress.check()
+            time.sleep(0.01)
+
+    restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
+    monkeypatch.setattr(Sqlite, "restore", silent)
+    work()
+    assert reload(restore_id).outcome == "cancelled"
 
 
 def test_a_database_that_is_busy_for_a_moment_does_not_lose_the_outcome(
@@ -346,9 +423,9 @@ def test_a_database_that_is_busy_for_a_moment_does_not_lose_the_outcome(
         return record(*arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(restore_work, "record", record_later)
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(restore_work, "RECORD_AGAIN_AFTER", (0.01, 0.01))
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert reload(restore_id).outcome == "success"
     assert types() == ["restore_complete"]
@@ -368,23 +445,21 @@ def test_progress_reaches_the_row_while_the_restore_runs(
         seen.append((progress.row.step, progress.is_running))
 
     monkeypatch.setattr(Sqlite, "restore", look)
-    restore_work.carry_out(restore_id)
+    work()
     assert seen == [("Load", True)]
 
 
+@pytest.mark.postgres
 def test_a_source_that_was_deleted_is_named_as_the_reason(
     tmp_path: Path, databases: list[str]
 ) -> None:
     name, target = databases
-    config = {**SERVER, "database": name, "password": "", "sslmode": "prefer", "sslrootcert": ""}
-    source = make_source(type="postgresql", config=config)
-    place = make_destination(config={"path": str(tmp_path / "backups")})
-    artifact = store(source, place, "shop/2026-03-01.dump.gz")
-    restore_id = asked_for(artifact, target, source.id)
+    artifact, _ = postgresql_artifact(tmp_path, name)
+    restore_id = asked_for(artifact, target, only_source())
     with transaction() as session:
         session.execute(delete(SourceRow))
 
-    restore_work.carry_out(restore_id)
+    work()
 
     assert reload(restore_id).error == restore_work.NO_SOURCE
     assert types() == ["restore_failure"]
@@ -392,7 +467,7 @@ def test_a_source_that_was_deleted_is_named_as_the_reason(
 
 def test_the_figures_of_the_message_are_those_of_the_restore(tmp_path: Path) -> None:
     restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
-    restore_work.carry_out(restore_id)
+    work()
     row = reload(restore_id)
     assert row.finished_at is not None
     took = (row.finished_at - row.started_at).total_seconds()

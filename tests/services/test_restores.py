@@ -9,7 +9,8 @@ from tests.factories import make_destination, make_job, make_source
 from tests.services.restoring import reload, sqlite_artifact
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError
 from webapp.models.run import ArtifactRow, Restore
-from webapp.services import bells, restore_work, restores
+from webapp.services import bells, leases, restore_work, restores
+from webapp.services.restore_watch import LEASE, lease_name
 from webapp.services.transaction import transaction
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -76,6 +77,7 @@ def test_a_database_that_exists_is_refused_at_once() -> None:
     assert caught.value.field == "target"
 
 
+@pytest.mark.postgres
 def test_a_server_that_does_not_answer_is_said_at_once() -> None:
     source = make_source(type="postgresql", config=SERVER | {"port": 1})
     with pytest.raises(InvalidError):
@@ -132,13 +134,15 @@ def test_a_waiting_restore_is_stopped_at_once(tmp_path: Path) -> None:
 def test_a_running_restore_is_asked_to_stop(tmp_path: Path) -> None:
     restore_id = ask(sqlite_artifact(tmp_path).id, tmp_path / "new.db")
     with transaction() as session:
-        session.execute(update(Restore).values(step="Load"))
+        session.execute(update(Restore).values(step="Load", owner="elsewhere:1:0-0"))
+        leases.take(session, lease_name(restore_id), "elsewhere:1:0-0", LEASE)
     assert restores.stop(restore_id).is_running
     assert reload(restore_id).stop_requested
 
 
 def test_an_ended_restore_cannot_be_stopped(tmp_path: Path) -> None:
     restore_id = ask(sqlite_artifact(tmp_path).id, tmp_path / "new.db")
+    restore_work.claim()
     restore_work.carry_out(restore_id)
     with pytest.raises(ConflictError, match="has ended"):
         restores.stop(restore_id)

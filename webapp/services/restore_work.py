@@ -7,12 +7,12 @@ process left is found when the next one starts.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -26,12 +26,13 @@ from webapp.core.errors import AppError
 from webapp.core.secrets import mask
 from webapp.models.job import DestinationRow, SourceRow
 from webapp.models.run import ArtifactRow, Outcome, Restore
+from webapp.models.setting import Lease
 from webapp.notify.events.restore_complete import RestoreComplete
 from webapp.notify.events.restore_failure import RestoreFailure
-from webapp.services import outbox, processes, system_errors
+from webapp.services import leases, outbox, processes, system_errors
 from webapp.services.artifacts import type_label
 from webapp.services.destinations import open_destination
-from webapp.services.restore_watch import RestoreWatch
+from webapp.services.restore_watch import LEASE, RestoreWatch, lease_name
 from webapp.services.sources import open_source
 from webapp.services.transaction import reading, transaction
 
@@ -55,6 +56,10 @@ KILLED: Final = (
 )
 
 
+_mine: Final[set[int]] = set()
+"""The restores that threads of this process have taken."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Result:
     outcome: Outcome
@@ -74,56 +79,86 @@ class _Parts:
         return (*self.destination.secrets, *self.source.secrets)
 
 
+def claim() -> int | None:
+    """Take the oldest restore that waits for its turn; None when there is none."""
+    waiting = (
+        select(Restore.id)
+        .where(Restore.outcome == Outcome.RUNNING, Restore.owner == "")
+        .order_by(Restore.id)
+        .limit(1)
+    )
+    with reading() as session:
+        restore_id = session.scalar(waiting)
+    if restore_id is None:
+        return None
+    _mine.add(restore_id)
+    with transaction() as session:
+        taken = session.scalar(
+            update(Restore)
+            .where(Restore.id == restore_id, Restore.outcome == Outcome.RUNNING)
+            .where(Restore.owner == "")
+            .values(owner=processes.owner(), step=BEGIN, started_at=clock.now())
+            .returning(Restore.id)
+            .execution_options(synchronize_session=False)
+        )
+        if taken is not None:
+            leases.take(session, lease_name(taken), processes.owner(), LEASE)
+    if taken is None:
+        _mine.discard(restore_id)
+    return taken
+
+
 def carry_out(restore_id: int, *, shutting_down: Callable[[], bool] = lambda: False) -> None:
-    """Do what was asked for, and record its outcome; blocks until then.
+    """Do what was claimed, and record its outcome; blocks until then.
 
     `shutting_down` says that the server stops: the restore is then broken off as interrupted.
-    One that was stopped while it waited, or that somebody else began, is left alone.
     """
-    if not _begin(restore_id):
-        return
-    watch = RestoreWatch(restore_id, shutting_down)
-    result = _attempt(restore_id, watch, shutting_down)
+    try:
+        with RestoreWatch(restore_id, shutting_down) as watch:
+            result = _attempt(restore_id, watch, shutting_down)
+        _insist(restore_id, result)
+    finally:
+        _mine.discard(restore_id)
+
+
+def _insist(restore_id: int, result: _Result) -> None:
+    """Record the outcome, giving a full disk or a locked database some time to recover."""
     for pause in (*RECORD_AGAIN_AFTER, None):
         try:
             with transaction() as session:
                 record(session, restore_id, result.outcome, step=result.step, error=result.error)
             return
-        except SQLAlchemyError as error:  # a full or locked database; the outcome must not be lost
+        except SQLAlchemyError:
             logger.exception("outcome of a restore not stored yet", extra={"restore": restore_id})
             if pause is None:
-                system_errors.report("Restore", error)
                 raise
             time.sleep(pause)
 
 
-def next_waiting(*, besides: Collection[int] = ()) -> int | None:
-    """Return the oldest restore that this process accepted and has not begun."""
-    with reading() as session:
-        return session.scalar(
-            select(Restore.id)
-            .where(
-                Restore.outcome == Outcome.RUNNING,
-                Restore.step == "",
-                Restore.owner == processes.owner(),
-                Restore.id.not_in(besides),
-            )
-            .order_by(Restore.id)
-            .limit(1)
-        )
-
-
 def recover() -> int:
-    """Record the restores of processes that died as interrupted; return how many there were."""
+    """Record as interrupted what nobody carries out any more; return how many there were."""
+    left = select(Restore).where(Restore.outcome == Outcome.RUNNING, Restore.owner != "")
     with reading() as session:
-        owners = session.execute(
-            select(Restore.id, Restore.owner).where(Restore.outcome == Outcome.RUNNING)
-        ).all()
-    dead = [row.id for row in owners if processes.is_dead(row.owner)]
+        dead = [row.id for row in session.scalars(left) if is_dead(session, row)]
     for restore_id in dead:
         with transaction() as session:
             record(session, restore_id, Outcome.INTERRUPTED, error=KILLED)
     return len(dead)
+
+
+def is_dead(session: Session, row: Restore) -> bool:
+    """Say whether nobody carries it out any more.
+
+    Of another host it is known by the lease that nobody renews.
+    """
+    if not row.owner:
+        return False
+    if row.owner == processes.owner():
+        return row.id not in _mine
+    if processes.is_dead(row.owner):
+        return True
+    until = leases.held_until(session, lease_name(row.id))
+    return until is None or until < clock.now()
 
 
 def record(
@@ -147,6 +182,7 @@ def record(
     )
     if ended is None:
         return False
+    session.execute(delete(Lease).where(Lease.name == lease_name(restore_id)))
     row = session.get_one(Restore, restore_id, populate_existing=True)
     row.step = step or row.step
     logger.info("restore ended", extra={"restore": restore_id, "outcome": outcome})
@@ -158,22 +194,6 @@ def record(
         )
         outbox.publish(session, failure)
     return True
-
-
-def _begin(restore_id: int) -> bool:
-    with transaction() as session:
-        begun = session.scalar(
-            update(Restore)
-            .where(
-                Restore.id == restore_id,
-                Restore.outcome == Outcome.RUNNING,
-                Restore.step == "",
-            )
-            .values(step=BEGIN, started_at=clock.now(), owner=processes.owner())
-            .returning(Restore.id)
-            .execution_options(synchronize_session=False)
-        )
-    return begun is not None
 
 
 def _attempt(restore_id: int, watch: RestoreWatch, shutting_down: Callable[[], bool]) -> _Result:

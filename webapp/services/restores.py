@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from webapp.backup.errors import BackupError
 from webapp.backup.sources import BY_TYPE
 from webapp.core import clock
-from webapp.core.errors import ConflictError, InvalidError, NotFoundError
+from webapp.core.errors import ConflictError, InvalidError, NotFoundError, SecretError
 from webapp.models.job import SourceRow
 from webapp.models.run import Outcome, Restore
-from webapp.services import artifacts, bells, processes, restore_work
+from webapp.services import artifacts, bells, restore_work
 from webapp.services.artifacts import Artifact, type_label
 from webapp.services.transaction import reading, transaction
 
@@ -64,7 +64,7 @@ class Progress:
     @property
     def is_waiting(self) -> bool:
         """Say whether it has not begun."""
-        return self.is_running and not self.row.step
+        return self.is_running and not self.row.owner
 
     @property
     def percent(self) -> int | None:
@@ -129,7 +129,6 @@ def request(artifact_id: int, *, target: str, source_id: int | None, requested_b
             target=target,
             size=artifact.size,
             requested_by=requested_by,
-            owner=processes.owner(),
         )
         session.add(row)
         session.flush()
@@ -174,9 +173,10 @@ def stop(restore_id: int) -> Progress:
             raise NotFoundError(GONE)
         if row.outcome != Outcome.RUNNING:
             raise ConflictError("The restore has ended already, so there is nothing to stop.")
-        if not row.step:
-            restore_work.record(session, restore_id, Outcome.CANCELLED)
         row.stop_requested = True
+        session.flush()
+        if not row.owner or restore_work.is_dead(session, row):
+            restore_work.record(session, restore_id, Outcome.CANCELLED)
     return _progress(row)
 
 
@@ -209,6 +209,8 @@ def _check_target(artifact: Artifact, source: SourceRow | None, target: str) -> 
     try:
         opened = restore_work.open_target_source(artifact.source_type, source, target)
         opened.check_target(target)
+    except SecretError as error:
+        raise InvalidError(str(error), "source") from error
     except BackupError as error:
         raise InvalidError(str(error), "target") from error
 
