@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sqlalchemy import ColumnElement, and_, func, select, text, update
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from webapp.core import clock
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError
 from webapp.models.channel import ChannelRow
-from webapp.models.delivery import OPEN_STATES, Delivery, State
+from webapp.models.delivery import IS_OPEN, Delivery, State
 from webapp.models.routing import GlobalChannel
 from webapp.notify.channels import BY_TYPE
 from webapp.services import channel_health, channel_usage, channels
@@ -143,8 +143,14 @@ def delete(channel_id: int, *, everywhere: bool) -> str:
         row = _existing(session, channel_id, lock=True)
         session.execute(
             update(Delivery)
-            .where(text("state IN ('queued', 'retrying')"), Delivery.channel_id == channel_id)
-            .values(state=State.CANCELLED, reason=DELETED, finished_at=clock.now())
+            .where(_waits_for(channel_id), Delivery.state != State.SENDING)
+            .values(
+                state=State.CANCELLED,
+                reason=DELETED,
+                needs_you=False,
+                finished_at=clock.now(),
+                next_attempt_at=None,
+            )
             .execution_options(synchronize_session=False)
         )
         session.delete(row)
@@ -153,15 +159,14 @@ def delete(channel_id: int, *, everywhere: bool) -> str:
 
 def count_waiting(channel_id: int) -> int:
     """Return how many messages wait for the channel."""
+    waiting = select(func.count()).select_from(Delivery).where(_waits_for(channel_id))
     with reading() as session:
-        return (
-            session.scalar(
-                select(func.count())
-                .select_from(Delivery)
-                .where(text(OPEN_STATES), Delivery.channel_id == channel_id)
-            )
-            or 0
-        )
+        return session.scalar(waiting) or 0
+
+
+def _waits_for(channel_id: int) -> ColumnElement[bool]:
+    """Match open deliveries; "+ 0" keeps the planner from reading the channel's whole log."""
+    return and_(text(IS_OPEN), Delivery.channel_id + 0 == channel_id)
 
 
 def _existing(session: Session, channel_id: int, *, lock: bool = False) -> ChannelRow:

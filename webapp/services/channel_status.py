@@ -8,7 +8,7 @@ from sqlalchemy import Case, case, func, select, text
 from sqlalchemy.orm import Session
 
 from webapp.models.channel import ChannelRow
-from webapp.models.delivery import OPEN_STATES, Delivery
+from webapp.models.delivery import IS_OPEN, Delivery
 
 
 class Health(StrEnum):
@@ -45,7 +45,7 @@ def waiting(session: Session) -> dict[int, Waiting]:
     """Return what is being retried, by channel; reads open deliveries only."""
     rows = session.execute(
         select(Delivery.channel_id, func.min(Delivery.next_attempt_at), func.max(_needs_you()))
-        .where(text(OPEN_STATES), text("state = 'retrying'"), Delivery.channel_id.is_not(None))
+        .where(text(IS_OPEN), text("state = 'retrying'"), Delivery.channel_id.is_not(None))
         .group_by(Delivery.channel_id)
     )
     return {

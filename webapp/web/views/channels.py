@@ -269,8 +269,8 @@ def _row(channel_id: int) -> Response:
     return make_response(render_template("channels/_row.html", item=item))
 
 
-def _row_url(channel_id: int, **query: str) -> str:
-    return url_for("channels.index", _anchor=f"channel-{channel_id}", **query)
+def _row_url(channel_id: int, test: str | None = None) -> str:
+    return url_for("channels.index", _anchor=f"channel-{channel_id}", test=test)
 
 
 def _events_url() -> str:
