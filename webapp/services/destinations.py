@@ -1,10 +1,28 @@
 """Use cases of destinations."""
 
-from webapp.backup.destinations import BY_TYPE
+from typing import Final
+
+from sqlalchemy import select
+
+from webapp.backup.destinations import DESTINATIONS
 from webapp.backup.destinations.base import Destination
-from webapp.core import secrets
-from webapp.models.job import DestinationRow
-from webapp.services.installation import installation
+from webapp.models.job import DestinationRow, Job, JobDestination
+from webapp.services.connections import Connections
+
+
+def _verdict(destination: Destination) -> tuple[str, tuple[str, ...]]:
+    return f"A file was written, read back and deleted. {destination.probe()}", ()
+
+
+BOOK: Final[Connections[DestinationRow, Destination]] = Connections(
+    DestinationRow,
+    DESTINATIONS,
+    noun="destination",
+    users=select(JobDestination.destination_id, Job.name)
+    .join(Job, Job.id == JobDestination.job_id)
+    .order_by(Job.name),
+    verdict=_verdict,
+)
 
 
 def open_destination(row: DestinationRow) -> Destination:
@@ -12,10 +30,6 @@ def open_destination(row: DestinationRow) -> Destination:
 
     Raises:
         SecretError: the configuration or a secret it refers to cannot be opened.
+        InvalidError: this version does not know the type.
     """
-    config = installation().sealer.open(row.config)
-    resolved = {
-        key: secrets.resolve(value) if secrets.is_reference(value) else value
-        for key, value in config.items()
-    }
-    return BY_TYPE[row.type](resolved)
+    return BOOK.open(row)

@@ -1,10 +1,28 @@
 """Use cases of sources."""
 
-from webapp.backup.sources import BY_TYPE
+from typing import Final
+
+from sqlalchemy import select
+
+from webapp.backup.sources import SOURCES
 from webapp.backup.sources.base import Source
-from webapp.core import secrets
-from webapp.models.job import SourceRow
-from webapp.services.installation import installation
+from webapp.models.job import Job, SourceRow
+from webapp.services.connections import Connections
+
+
+def _verdict(source: Source) -> tuple[str, tuple[str, ...]]:
+    found = source.probe()
+    client = f", dumped by {found.client}" if found.client else ""
+    return f"{found.version}{client}.", found.notes
+
+
+BOOK: Final[Connections[SourceRow, Source]] = Connections(
+    SourceRow,
+    SOURCES,
+    noun="source",
+    users=select(Job.source_id, Job.name).order_by(Job.name),
+    verdict=_verdict,
+)
 
 
 def open_source(row: SourceRow) -> Source:
@@ -12,10 +30,6 @@ def open_source(row: SourceRow) -> Source:
 
     Raises:
         SecretError: the configuration or a secret it refers to cannot be opened.
+        InvalidError: this version does not know the type.
     """
-    config = installation().sealer.open(row.config)
-    resolved = {
-        key: secrets.resolve(value) if secrets.is_reference(value) else value
-        for key, value in config.items()
-    }
-    return BY_TYPE[row.type](resolved)
+    return BOOK.open(row)

@@ -12,7 +12,7 @@ from webapp.backup.progress import Progress
 from webapp.backup.sources import postgresql_clients as clients
 from webapp.backup.sources.base import Probe, Reader, Source, Writer
 from webapp.backup.sources.postgresql_form import PostgresqlForm
-from webapp.backup.sources.postgresql_server import CONNECT_SECONDS, NO_PASSWORD_FILE, Server
+from webapp.backup.sources.postgresql_server import ABSENT_FILE, CONNECT_SECONDS, Server
 
 HEADER: Final = 7  # bytes: PGDMP and the version of the archive format
 LOCK_WAIT_MS: Final = 600_000  # for a table that somebody holds exclusively
@@ -117,7 +117,7 @@ class Postgresql(Source):
             "PGPORT": str(self.config["port"]),
             "PGUSER": self.config["user"],
             "PGDATABASE": database,
-            "PGPASSFILE": NO_PASSWORD_FILE,
+            "PGPASSFILE": ABSENT_FILE,
             "PGSSLMODE": self.config.get("sslmode") or "prefer",
             "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
             "PGAPPNAME": "dbackup",

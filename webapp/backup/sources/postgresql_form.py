@@ -32,12 +32,12 @@ class PostgresqlForm(ConfigForm):
     )
     sslmode = SelectField(
         "Encryption",
-        choices=[
-            ("prefer", "When the server offers it"),
-            ("require", "Required"),
-            ("verify-full", "Required, and the certificate must be valid for the host"),
-            ("disable", "Off"),
-        ],
+        choices={
+            "prefer": "When the server offers it",
+            "require": "Required",
+            "verify-full": "Required, and the certificate must be valid for the host",
+            "disable": "Off",
+        },
         default="prefer",
     )
     sslrootcert = StringField(

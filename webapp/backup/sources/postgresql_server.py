@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10
 MAINTENANCE: Final = ("postgres", "template1")
-NO_PASSWORD_FILE: Final = "/dev/null/none"  # never that of the user who runs the server
+ABSENT_FILE: Final = "/dev/null/none"  # never that of the user who runs the server
 LONGEST_NAME: Final = 63  # bytes, NAMEDATALEN - 1
 
 
@@ -41,7 +41,7 @@ class Server:
                 dbname=database or self.config["database"],
                 user=self.config["user"],
                 password=self.config.get("password") or "",
-                passfile=NO_PASSWORD_FILE,
+                passfile=ABSENT_FILE,
                 sslmode=self.config.get("sslmode") or "prefer",
                 sslrootcert=self.config.get("sslrootcert") or None,
                 connect_timeout=CONNECT_SECONDS,
