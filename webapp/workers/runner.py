@@ -1,4 +1,4 @@
-"""Threads that carry out runs: two at once, each around its own child processes."""
+"""Threads that carry out runs and restores: two at once, each around its own child processes."""
 
 import logging
 import threading
@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import Flask
 
-from webapp.services import bells, runs, system_errors
+from webapp.services import bells, restore_work, runs, system_errors
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,9 @@ class Runner:
                     if number == 0 and time.monotonic() - looked >= RECOVER_EVERY:
                         looked = time.monotonic()
                         runs.recover()
+                        restore_work.recover()
+                    if self._restore():
+                        continue
                     run_id = runs.claim()
                     if run_id is not None:
                         runs.execute(run_id)
@@ -72,9 +75,18 @@ class Runner:
                     self._stopping.wait(REST_AFTER_ERROR)
                 bells.run_waiting.wait(POLL)
 
+    def _restore(self) -> bool:
+        """Carry out a restore that waits, before runs: somebody needs it; say if there was one."""
+        restore_id = restore_work.claim()
+        if restore_id is None:
+            return False
+        restore_work.carry_out(restore_id, shutting_down=self._stopping.is_set)
+        return True
+
     def _recover(self) -> None:
         try:
             runs.recover()
+            restore_work.recover()
         except Exception as error:
             logger.exception("interrupted runs could not be recorded")
             system_errors.report(COMPONENT, error)
