@@ -133,6 +133,9 @@ class Peer:
                 sock = self._context.wrap_socket(sock, server_side=True)
                 self._open.add(sock)
             with sock, sock.makefile("rb") as stream:
+                if not stream.peek(1)[:1].isalpha():  # TLS at a port without it
+                    sock.sendall(b"HTTP/1.1 400 Status\r\nContent-Length: 0\r\n\r\n")
+                    return
                 for received in _requests(stream, number):
                     self._handle(sock, received)
         self._open.discard(sock)

@@ -44,6 +44,20 @@ IDLE_SECONDS: Final = 4.0
 """A connection that was idle for longer is not used again: many servers close theirs after 5 s."""
 KEPT_PER_TARGET: Final = 16
 KEPT_TARGETS: Final = 64
+UNKNOWN_HOST_ADVICE: Final = (
+    "Check the spelling of the host name and this server's name resolution."
+)
+NO_CONNECTION_ADVICE: Final = (
+    "Check that the service runs and that a firewall lets this server reach it."
+)
+CERTIFICATE_ADVICE: Final = (
+    "Renew the certificate, correct the host name, or let DBackup trust its authority with "
+    "DBACKUP_CA_FILE."
+)
+NO_ANSWER_ADVICE: Final = (
+    "The service is slow, or a device on the way holds answers back. DBackup tries again."
+)
+BLOCKED_ADVICE: Final = "Use an address of the service that this server may call."
 USER_AGENT: Final = f"DBackup/{__version__}"
 
 
@@ -107,7 +121,7 @@ class Call:
             return sock
         raise TransientError(
             f"No connection to {host}: {_why_not(problem)}.",
-            advice="Check that the service runs and that a firewall lets this server reach it.",
+            advice=NO_CONNECTION_ADVICE,
         ) from problem
 
     def _resolve(self, host: str, port: int) -> list[network.Target]:
@@ -118,13 +132,13 @@ class Call:
         except network.BlockedError as error:
             raise PermanentError(
                 f"{host} may not be called. {error}",
-                advice="Use an address of the service that this server may call.",
+                advice=BLOCKED_ADVICE,
                 breaks_channel=True,
             ) from error
         except network.UnknownHostError as error:
             raise TransientError(
                 f"Unknown host. {error}",
-                advice="Check the spelling of the host name and this server's name resolution.",
+                advice=UNKNOWN_HOST_ADVICE,
                 needs_you=error.is_final,
             ) from error
 
@@ -413,7 +427,7 @@ def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes) ->
     return request
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=128)  # the addresses of the channels, again and again
 def _prepared_url(url: str) -> str:
     request = PreparedRequest()
     request.prepare_url(url, None)
@@ -451,7 +465,7 @@ def _sorted_error(error: Exception, call: Call, seconds: float) -> PermanentErro
     if call.expired:
         return TransientError(
             f"No complete answer within {seconds:g} s.",
-            advice="The service is overloaded, or a device on the way holds answers back.",
+            advice=NO_ANSWER_ADVICE,
             maybe_sent=call.connected,
         )
     if isinstance(error, (UnicodeError, InvalidHeader)):
@@ -463,7 +477,7 @@ def _sorted_error(error: Exception, call: Call, seconds: float) -> PermanentErro
     if isinstance(error, (Timeout, TimeoutError)):
         return TransientError(
             f"No answer within {READ_SECONDS if call.connected else CONNECT_SECONDS:g} s.",
-            advice="The service is slow or overloaded. DBackup tries again.",
+            advice=NO_ANSWER_ADVICE,
             maybe_sent=call.connected,
         )
     return TransientError(
@@ -479,8 +493,7 @@ def tls_error(error: BaseException, *, maybe_sent: bool = False) -> TransientErr
     if cause is not None:
         return TransientError(
             f"The certificate of the service was not accepted: {cause.verify_message}.",
-            advice="Renew the certificate, correct the host name, or let DBackup trust its "
-            "authority with DBACKUP_CA_FILE.",
+            advice=CERTIFICATE_ADVICE,
             needs_you=True,
         )
     return TransientError(
