@@ -16,7 +16,7 @@ from webapp.core import clock
 from webapp.models import db
 from webapp.models.delivery import EventRow
 from webapp.models.user import Role, User
-from webapp.services import setup_code, users
+from webapp.services import preferences, setup_code, users
 from webapp.services.transaction import reading
 from webapp.web.login import safe_next
 
@@ -64,11 +64,8 @@ def test_setup_makes_an_admin_who_is_signed_in(app: Flask) -> None:
     browser.post("/setup", SETUP)
     assert browser.last.location == "/"
     (user,) = everyone()
-    assert (user.role, user.email, user.timezone) == (
-        Role.ADMIN,
-        "Mara@Example.org",
-        "Europe/Berlin",
-    )
+    assert preferences.current().timezone == "Europe/Berlin"
+    assert (user.role, user.email) == (Role.ADMIN, "Mara@Example.org")
     assert "Mara Lindqvist" in browser.get("/profile").select_one(".who").text
 
 

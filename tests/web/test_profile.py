@@ -58,7 +58,9 @@ def test_the_theme_button_returns_to_the_page(admin: Browser) -> None:
     admin.post("/profile/theme", {"theme": "dark", "next": "/users"})
     assert admin.last.location == "/users"
     assert mara().theme == "dark"
-    assert "Use light theme" in admin.follow().text
+    words = admin.follow().select_one("#account-menu").text
+    assert "Use light theme" in words
+    assert "Use dark theme" not in words
 
 
 def test_an_unknown_theme_is_refused(admin: Browser) -> None:

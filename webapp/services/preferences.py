@@ -60,6 +60,15 @@ def save(*, instance_name: str, base_url: str, timezone: str) -> None:
             session.merge(Setting(key=key, value=value))
 
 
+def store_timezone(session: Session, name: str) -> None:
+    """Store the zone of the instance.
+
+    Raises:
+        InvalidError: there is no such zone.
+    """
+    session.merge(Setting(key="timezone", value=_zone(name)))
+
+
 def _address(url: str) -> str:
     """Return what links in messages begin with."""
     try:

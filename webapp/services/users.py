@@ -8,11 +8,12 @@ from flask import current_app
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import Session
 
+from webapp.core import clock
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError
 from webapp.core.text import one_line
 from webapp.models.user import Role, Theme, User
 from webapp.notify.events.user_created import UserCreated
-from webapp.services import outbox, passwords, setup_code
+from webapp.services import outbox, passwords, preferences, setup_code
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
 
@@ -65,7 +66,9 @@ def setup_code_needed(*, is_local: bool = True) -> bool:
 def create_first_admin(
     *, name: str, email: str, password: str, timezone: str, code: str | None, is_local: bool
 ) -> User:
-    """Make the first account and close the setup for good.
+    """Make the first account, signed in at once, and close the setup for good.
+
+    The zone becomes that of the instance, which the account follows until it chooses its own.
 
     Raises:
         ConflictError: there is an account already.
@@ -80,7 +83,8 @@ def create_first_admin(
         if session.scalar(select(exists().select_from(User))):
             raise ConflictError("The first account exists already. Sign in with it.")
         user = _add(session, account, password_hash)
-        user.timezone = _zone(timezone)
+        user.last_login_at = clock.now()
+        preferences.store_timezone(session, timezone)
     setup_code.forget()
     return user
 

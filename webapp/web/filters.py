@@ -15,6 +15,7 @@ from webapp.core import clock, ids, text
 from webapp.core.settings import PROJECT_ROOT
 from webapp.notify import channels
 from webapp.services import preferences
+from webapp.services.preferences import Preferences
 from webapp.web.login import signed_in_user
 
 DAY: Final = timedelta(days=1)
@@ -72,11 +73,19 @@ KIND_ICONS: Final = {
 }
 
 
+def instance() -> Preferences:
+    """Return the preferences of the instance, read once per request."""
+    if "preferences" not in g:
+        g.preferences = preferences.current()
+    found: Preferences = g.preferences
+    return found
+
+
 def reader_zone() -> ZoneInfo:
     """Return the time zone of the signed-in person, else that of the instance."""
     if "reader_zone" not in g:
         user = signed_in_user()
-        g.reader_zone = ZoneInfo((user and user.timezone) or preferences.current().timezone)
+        g.reader_zone = ZoneInfo((user and user.timezone) or instance().timezone)
     zone: ZoneInfo = g.reader_zone
     return zone
 

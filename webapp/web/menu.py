@@ -2,13 +2,13 @@
 
 from typing import Any, Final, NamedTuple
 
-from flask import Flask, current_app, g, request, url_for
+from flask import Flask, current_app, request, url_for
 
 from webapp import __version__
 from webapp.models.user import Role
-from webapp.services import delivery_log, preferences
+from webapp.services import delivery_log
 from webapp.services.installation import installation
-from webapp.web import login
+from webapp.web import filters, login
 from webapp.web.htmx import is_htmx
 
 MOST_COUNTED: Final = 100
@@ -118,13 +118,6 @@ def _url(endpoint: str) -> str:
     return url_for(endpoint) if endpoint in current_app.view_functions else ""
 
 
-def _instance_name() -> str:
-    if "instance_name" not in g:
-        g.instance_name = preferences.current().instance_name
-    name: str = g.instance_name
-    return name
-
-
 def _attention() -> str:
     count = delivery_log.attention_count()
     return "100+" if count > MOST_COUNTED else str(count or "")
@@ -138,7 +131,7 @@ def template_context() -> dict[str, Any]:
     return person | {
         "app_version": __version__,
         "session_days": installation().settings.session_days,
-        "instance_name": _instance_name(),
+        "instance_name": filters.instance().instance_name,
         "home_url": _url("dashboard.index") or "/",
         "deliveries_url": _url("deliveries.index"),
         "menu": visible() if person["signed_in"] else [],

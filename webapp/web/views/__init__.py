@@ -7,6 +7,7 @@ from flask import Blueprint
 from webapp.web.views import (
     auth,
     channels,
+    deliveries,
     destinations,
     health,
     notifications,
@@ -25,5 +26,6 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     destinations.bp,
     channels.bp,
     notifications.bp,
+    deliveries.bp,
     health.bp,
 )
