@@ -80,7 +80,7 @@ def test_a_type_that_does_not_exist_is_refused() -> None:
 def test_a_taken_name_is_refused_with_a_free_one() -> None:
     channel_edits.create("webhook", values(name="Ops alerts"))
     channel_edits.create("webhook", values(name="Ops alerts (2)"))
-    with pytest.raises(InvalidError, match=r"called “Ops alerts”.*“ops ALERTS \(3\)”") as caught:
+    with pytest.raises(InvalidError, match=r"called “Ops alerts”.*“Ops alerts \(3\)”") as caught:
         channel_edits.create("webhook", values(name="ops ALERTS"))
     assert caught.value.field == "name"
 
