@@ -1,0 +1,105 @@
+"""Databases, directories and peers of the tests of backups."""
+
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.services_needed import HOST, PORT, require_postgres
+from webapp.backup.destinations.local import Local
+from webapp.backup.sources.postgresql import Postgresql
+from webapp.backup.sources.sqlite import Sqlite
+
+SERVER = f"host={HOST} port={PORT} user=postgres"
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Local:
+    return Local({"path": str(tmp_path / "backups")})
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Sqlite:
+    """A SQLite database in WAL mode with a table, a view, blobs and foreign keys."""
+    path = tmp_path / "shop.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        """
+        PRAGMA journal_mode = WAL;
+        CREATE TABLE customer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, photo BLOB);
+        CREATE TABLE purchase (id INTEGER PRIMARY KEY, amount REAL,
+          customer_id INTEGER NOT NULL REFERENCES customer (id));
+        CREATE INDEX purchase_customer ON purchase (customer_id);
+        CREATE VIEW total AS SELECT customer_id, sum(amount) AS amount FROM purchase GROUP BY 1;
+        """
+    )
+    connection.executemany(
+        "INSERT INTO customer VALUES (?, ?, ?)",
+        [(i, f"Zoë “{i}” 雪", secrets.token_bytes(500)) for i in range(200)],
+    )
+    connection.executemany(
+        "INSERT INTO purchase VALUES (?, ?, ?)", [(i, i / 7, i % 200) for i in range(2000)]
+    )
+    connection.commit()
+    connection.close()
+    return Sqlite({"path": str(path)})
+
+
+class Scratch:
+    """A server on which a test makes databases that are gone afterwards."""
+
+    def __init__(self) -> None:
+        self._made: list[str] = []
+
+    def name(self) -> str:
+        """Return a new name; a database of that name is dropped at the end."""
+        name = f"dbackup_test_{secrets.token_hex(6)}"
+        self._made.append(name)
+        return name
+
+    def database(self) -> Postgresql:
+        """Make an empty database."""
+        name = self.name()
+        self.run("postgres", sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.source(name)
+
+    def source(self, database: str, **changes: object) -> Postgresql:
+        config: dict[str, object] = {
+            "host": HOST,
+            "port": PORT,
+            "database": database,
+            "user": "postgres",
+            "password": "",
+            "sslmode": "prefer",
+            "sslrootcert": "",
+        }
+        return Postgresql(config | changes)
+
+    def run(self, database: str, *statements: sql.Composable | str) -> None:
+        with self.connect(database) as connection:
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[arg-type]
+
+    def connect(self, database: str) -> psycopg.Connection:
+        return psycopg.connect(f"{SERVER} dbname={database}", autocommit=True)
+
+    def databases(self) -> set[str]:
+        with self.connect("postgres") as connection:
+            return {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+
+    def clean(self) -> None:
+        for name in self._made:
+            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            self.run("postgres", drop)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Scratch]:
+    require_postgres()
+    made = Scratch()
+    yield made
+    made.clean()
