@@ -137,8 +137,9 @@ def _listen(app: Flask, settings: Settings) -> Any:
             port=settings.port,
             threads=THREADS,
             ident=None,
-            # ProxyFix reads them when proxies are trusted; nobody else does
-            clear_untrusted_proxy_headers=not settings.trusted_proxies,
+            # ProxyFix believes them when proxies are trusted; that they are there at all tells the
+            # setup page that the visitor is not at this machine
+            clear_untrusted_proxy_headers=False,
         )
     except OSError as error:
         raise ServerError(_why_not(error, settings)) from error
