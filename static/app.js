@@ -102,3 +102,10 @@ document.addEventListener("input", ({ target }) => {
   const words = target.value.trim().toLowerCase();
   for (const row of list.querySelectorAll(".pop-list > li")) row.hidden = !row.textContent.toLowerCase().includes(words);
 });
+
+// A link that opens beside its list needs the room; on narrow screens it opens its own page.
+document.addEventListener("htmx:confirm", (event) => {
+  if (!event.detail.elt.hasAttribute("data-beside") || matchMedia("(min-width: 1280px)").matches) return;
+  event.preventDefault();
+  location.assign(event.detail.elt.href);
+});

@@ -127,6 +127,7 @@ def test_a_server_that_listens_everywhere_asks_everybody_for_the_code(tmp_path: 
         db.create_all()
         assert Browser(app).get("/setup").select_one("#code") is not None
         path = tmp_path / "setup_code"
+        assert path.exists()
         assert setup_code.current() == path.read_text().strip()
         assert path.stat().st_mode & 0o777 == 0o600
         db.engine.dispose()

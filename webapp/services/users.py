@@ -59,8 +59,12 @@ def setup_code_needed(*, is_local: bool = True) -> bool:
     """Say whether making the first account asks for the code that the server printed.
 
     It does unless the server listens on loopback only and the visitor sits at this machine.
+    From the first time that it does, the code is in its file.
     """
-    return not (is_local and setup_code.is_loopback(installation().settings.host))
+    needed = not (is_local and setup_code.is_loopback(installation().settings.host))
+    if needed:
+        setup_code.current()
+    return needed
 
 
 def create_first_admin(

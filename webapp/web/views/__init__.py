@@ -7,13 +7,16 @@ from flask import Blueprint
 from webapp.web.views import (
     auth,
     channels,
+    configuration_backup,
     deliveries,
     destinations,
     health,
     notifications,
     profile,
+    restores,
     settings,
     sources,
+    storage,
     users,
 )
 
@@ -27,5 +30,8 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     channels.bp,
     notifications.bp,
     deliveries.bp,
+    storage.bp,
+    restores.bp,
+    configuration_backup.bp,
     health.bp,
 )

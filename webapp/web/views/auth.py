@@ -35,8 +35,8 @@ class SetupForm(Form):
 
     code = StringField(
         "Setup code",
-        description="The server printed it at its start. It is also in the file setup_code in "
-        "the instance directory.",
+        description="It is in the file setup_code in the instance directory. A server that "
+        "listens beyond this machine also prints it at its start.",
         filters=[tidy],
     )
     name = StringField(
