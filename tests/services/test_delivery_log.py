@@ -4,8 +4,10 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event as sql_event
+from sqlalchemy import select
 
+from tests.factories import make_job
 from webapp.core import bell, clock, ids
 from webapp.core.errors import ConflictError, NotFoundError
 from webapp.models import db
@@ -122,23 +124,11 @@ def test_an_event_of_another_version_is_listed_by_its_type() -> None:
 
 
 def test_filters_narrow_by_state_channel_event_job_and_time() -> None:
-    with transaction() as session:
-        session.execute(
-            text(
-                "INSERT INTO source (id, type, name, config, summary, version, created_at)"
-                " VALUES (1, 'sqlite', 'db', '', '', 1, '2026-01-01')"
-            )
-        )
-        session.execute(
-            text(
-                "INSERT INTO job (id, name, source_id, enabled, timezone, compression, version,"
-                " created_at) VALUES (7, 'Nightly', 1, 1, 'UTC', 'gzip', 1, '2026-01-01')"
-            )
-        )
+    nightly = make_job(name="Nightly").id
     here = channel()
     of_job = happened("backup_failure")
     with transaction() as session:
-        session.get_one(EventRow, of_job).job_id = 7
+        session.get_one(EventRow, of_job).job_id = nightly
     failed = deliver(State.FAILED)
     there = deliver(channel_id=here)
     job = deliver(event_id=of_job)
@@ -146,10 +136,17 @@ def test_filters_narrow_by_state_channel_event_job_and_time() -> None:
     assert shown(Filters(state="failed")) == [failed]
     assert shown(Filters(channel_id=here)) == [there]
     assert shown(Filters(event_type="backup_failure")) == [job]
-    assert shown(Filters(job_id=7)) == [job]
+    assert shown(Filters(job_id=nightly)) == [job]
     assert shown(Filters(since=DAY)) == [job, there, failed]
     assert shown(Filters(since=60 * DAY)) == [job, there, failed, ancient]
-    assert shown(Filters(state="failed", job_id=7)) == []
+    assert shown(Filters(state="failed", job_id=nightly)) == []
+
+
+def test_skipped_deliveries_are_listed_when_asked_for() -> None:
+    sent, skipped = deliver(), deliver(State.SKIPPED, reason="The event is off.")
+    assert shown() == [sent]
+    assert shown(Filters(state="skipped")) == [skipped]
+    assert shown(Filters(state=delivery_log.EVERYTHING)) == [skipped, sent]
 
 
 def test_pages_go_older_and_newer_by_key_without_losing_or_repeating_a_line(
@@ -397,14 +394,13 @@ def test_the_count_of_attention_stops_above_a_hundred() -> None:
 
 def test_the_count_of_attention_walks_indexes_only() -> None:
     seen: list[str] = []
-    from sqlalchemy import event
 
     def note(*args: object) -> None:
         seen.append(str(args[2]))
 
-    event.listen(db.engine, "before_cursor_execute", note)
+    sql_event.listen(db.engine, "before_cursor_execute", note)
     delivery_log.attention_count()
-    event.remove(db.engine, "before_cursor_execute", note)
+    sql_event.remove(db.engine, "before_cursor_execute", note)
     (statement,) = [one for one in seen if "SELECT" in one]
     values = tuple("x" for _ in range(statement.count("?")))
     with db.engine.connect() as connection:

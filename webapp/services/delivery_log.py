@@ -43,6 +43,7 @@ PAGE_SIZE: Final = 50
 COUNT_LIMIT: Final = 100
 RESEND_LIMIT: Final = 500  # copies that one press may queue
 ATTENTION_FOR: Final = timedelta(days=7)
+EVERYTHING: Final = "all"
 OPEN: Final = frozenset({State.QUEUED, State.SENDING, State.RETRYING})
 _GAVE_UP: Final = (State.FAILED, State.EXPIRED)
 _CLOCK_SLACK: Final = timedelta(hours=1)  # an id is made by another clock reading than created_at
@@ -57,9 +58,10 @@ _REPEATED: Final = exists(
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """What a list is narrowed to; empty values narrow nothing."""
+    """What a list is narrowed to; empty values narrow nothing, but for the state."""
 
     state: str = ""
+    """Empty: all but skipped ones, which every event that is off leaves; EVERYTHING: those too."""
     channel_id: int | None = None
     event_type: str = ""
     job_id: int | None = None
@@ -428,7 +430,9 @@ _COLUMNS: Final[Any] = select(
 
 def _filtered(filters: Filters) -> Any:
     wanted = _COLUMNS
-    if filters.state:
+    if not filters.state:
+        wanted = wanted.where(Delivery.state != State.SKIPPED)
+    elif filters.state != EVERYTHING:
         wanted = wanted.where(Delivery.state == filters.state)
     if filters.channel_id is not None:
         wanted = wanted.where(Delivery.channel_id == filters.channel_id)
