@@ -15,6 +15,8 @@ from webapp.web.views import (
     notifications,
     profile,
     restores,
+    runs,
+    runs,
     settings,
     sources,
     storage,
