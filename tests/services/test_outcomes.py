@@ -337,7 +337,7 @@ def test_a_system_error_that_breaks_its_channel_causes_no_further_one() -> None:
     assert len(events_of("system_error")) == 1
 
 
-def test_claims_use_the_index_of_open_deliveries() -> None:
+def test_claims_walk_the_index_of_open_deliveries_and_sort_nothing() -> None:
     asked = []
     with db.engine.connect() as connection:
 
@@ -345,8 +345,10 @@ def test_claims_use_the_index_of_open_deliveries() -> None:
         def keep(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
             asked.append((statement, parameters))
 
-        connection.execute(claims._due(64, [1, 2]))
+        given = {"now": clock.now(), "limit": 64, "full": [1, 2]}
+        connection.execute(claims._DUE, given)
         statement, parameters = asked[-1]
         plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
-    assert "INDEX ix_delivery_open" in plan
+    assert "SEARCH delivery USING INDEX ix_delivery_open" in plan
+    assert "SCAN" not in plan
     assert "TEMP B-TREE" not in plan

@@ -30,6 +30,7 @@ LANE_FULL: Final = 16  # claims waiting in a lane; above it the lane gets no mor
 RENEW_EVERY: Final = 15.0  # seconds, a third of the lease
 CHORES_EVERY: Final = 30.0  # seconds
 REST_AFTER_ERROR: Final = 1.0  # seconds; a full disk must not spin the loop
+GATHER: Final = 0.008  # seconds; results that are recorded together share the price of a commit
 SHORTEST_PAUSE: Final = 0.01  # seconds; rows that somebody else is claiming must not spin the loop
 SENDER_IDLE: Final = 10.0  # seconds until an idle sender ends
 
@@ -111,6 +112,8 @@ class Dispatcher:
 
     def _go_round(self) -> float:
         """Record and claim once; return how many seconds there is nothing to do."""
+        if self._is_busy():
+            time.sleep(GATHER)
         results, dropped = self._take()
         claims.release(dropped)
         full = self._full_lanes()
@@ -125,6 +128,11 @@ class Dispatcher:
         due = claims.next_due(full_lanes=self._full_lanes())
         wait = POLL if due is None else (due - clock.now()) / timedelta(seconds=1)
         return min(max(wait, SHORTEST_PAUSE), POLL)
+
+    def _is_busy(self) -> bool:
+        """Say whether results come in from a lane that has more to send."""
+        with self._lock:
+            return bool(self._results) and any(self._lanes.values())
 
     def _take(self) -> tuple[list[Result], list[Claim]]:
         with self._lock:

@@ -1,0 +1,154 @@
+"""A real server and Debian's Chromium. The CDN's address is answered with the very file that it
+has, so that the browser checks the hash of the page's script tag.
+"""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from waitress.server import create_server
+
+from tests.browser import PASSWORD
+from tests.factories import make_user
+from tests.services_needed import require
+from tools import vendor_htmx
+from webapp.core.settings import HTMX_URL
+from webapp.models.user import Role
+from webapp.workers import runtime
+
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1440, "height": 900}
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/e2e" in str(item.path):
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def htmx_file() -> bytes:
+    """The published file, as the CDN serves it."""
+    try:
+        return vendor_htmx.fetch()
+    except (OSError, subprocess.SubprocessError) as error:
+        require("htmx", False, f"the package htmx.org cannot be had ({type(error).__name__})")
+        raise
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    require("Chromium", path is not None, "no chromium on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    app: Flask
+
+
+@pytest.fixture
+def server(app: Flask) -> Iterator[Server]:
+    """The application with all its threads, on a port of its own."""
+    listening = create_server(app, host="127.0.0.1", port=0, threads=8)
+    running = runtime.start(app)
+    thread = threading.Thread(target=listening.run, name="waitress", daemon=True)
+    thread.start()
+    yield Server(f"http://127.0.0.1:{listening.effective_port}", app)
+    assert running.stop(30)
+    listening.close()
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(chromium: Browser, server: Server, htmx_file: bytes) -> Iterator[OpenPage]:
+    """Open a browser window; errors on its console fail the test."""
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+
+    expected = ["the server responded with a status of 4"]
+
+    def complain(message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(words in message.text for words in expected):
+            errors.append(message.text)
+
+    def open_page(
+        path: str = "/",
+        *,
+        javascript: bool = True,
+        phone: bool = False,
+        scheme: str = "light",
+        cdn_file: bytes = htmx_file,
+        expect_error: str | None = None,
+    ) -> Page:
+        if expect_error:
+            expected.append(expect_error)
+        context = chromium.new_context(
+            base_url=server.url,
+            viewport=PHONE if phone else DESK,
+            java_script_enabled=javascript,
+            color_scheme=scheme,
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        context.route(
+            "https://cdn.jsdelivr.net/**",
+            lambda route: (
+                route.fulfill(
+                    body=cdn_file,
+                    content_type="application/javascript",
+                    headers={"access-control-allow-origin": "*"},
+                )
+                if route.request.url == HTMX_URL
+                else route.abort()
+            ),
+        )
+        page = context.new_page()
+        page.on("console", complain)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def signed_in(open_page: OpenPage) -> OpenPage:
+    """Open a window and sign in as an admin called Mara."""
+    make_user(role=Role.ADMIN, name="Mara Lindqvist", email="mara@example.org")
+
+    def open_signed_in(path: str = "/", **options: object) -> Page:
+        page = open_page("/login", **options)
+        page.get_by_label("Email").fill("mara@example.org")
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/")
+        page.goto(path)
+        return page
+
+    return open_signed_in
