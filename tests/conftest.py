@@ -1,14 +1,17 @@
 """Fixtures of every test: an application on a real SQLite file, and a browser that checks pages."""
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 from flask import Flask
 
 from tests.browser import Browser
 from tests.factories import make_user
+from tests.services_needed import HOST, PORT, require_postgres
 from webapp.app import create_app
 from webapp.core.settings import Settings
 from webapp.models import db
@@ -44,6 +47,24 @@ def app(settings: Settings) -> Iterator[Flask]:
         yield app
         db.session.remove()
         db.engine.dispose()
+
+
+@pytest.fixture
+def postgres_app(tmp_path: Path) -> Iterator[Flask]:
+    """The same on a PostgreSQL database of its own."""
+    require_postgres()
+    name = f"dbackup_test_{secrets.token_hex(6)}"
+    with psycopg.connect(f"host={HOST} port={PORT} user=postgres", autocommit=True) as server:
+        server.execute(f'CREATE DATABASE "{name}"')
+        url = f"postgresql+psycopg://postgres@{HOST}:{PORT}/{name}"
+        app = create_app(make_settings(tmp_path, database_url=url))
+        app.testing = True
+        with app.app_context():
+            db.create_all()
+            yield app
+            db.session.remove()
+            db.engine.dispose()
+        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """Accounts below the pages."""
 
 import threading
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from flask import Flask
 
-from tests.browser import PASSWORD
+from tests.browser import PASSWORD, Browser
 from tests.factories import make_user
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError
 from webapp.models.user import Role
@@ -35,26 +37,79 @@ def test_emails_that_differ_in_case_are_one(app: Flask) -> None:
     assert caught.value.field == "email"
 
 
-def test_two_admins_who_remove_each_other_leave_one(app: Flask) -> None:
-    both = [make_user(role=Role.ADMIN), make_user(role=Role.ADMIN)]
+def at_once(app: Flask, *calls: Callable[[], object]) -> list[str]:
+    """Run the calls in threads that start together; return what was refused."""
     refused: list[str] = []
-    start = threading.Barrier(2)
+    start = threading.Barrier(len(calls))
 
-    def deactivate(user_id: int) -> None:
+    def run(call: Callable[[], object]) -> None:
         with app.app_context():
             start.wait()
             try:
-                users.set_active(user_id, False)
+                call()
             except ConflictError as error:
                 refused.append(str(error))
 
-    threads = [threading.Thread(target=deactivate, args=(user.id,)) for user in both]
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(refused) == 1
+    return refused
+
+
+def two_admins_remove_each_other(app: Flask) -> None:
+    both = [make_user(role=Role.ADMIN), make_user(role=Role.ADMIN)]
+    refused = at_once(app, *(partial(users.set_active, user.id, False) for user in both))
+    assert refused == [users.LAST_ADMIN]
     assert [user.active for user in users.every_user()].count(True) == 1
+
+
+def two_people_set_up(app: Flask) -> None:
+    refused = at_once(
+        app,
+        *(
+            partial(
+                users.create_first_admin,
+                name=name,
+                email=f"{name}@example.org",
+                password=PASSWORD,
+                timezone="UTC",
+                code=None,
+                is_local=True,
+            )
+            for name in ("a", "b")
+        ),
+    )
+    assert len(refused) == 1
+    assert len(users.every_user()) == 1
+
+
+def test_two_admins_who_remove_each_other_leave_one(app: Flask) -> None:
+    two_admins_remove_each_other(app)
+
+
+def test_two_people_who_set_up_at_once_make_one_admin(app: Flask) -> None:
+    two_people_set_up(app)
+
+
+@pytest.mark.postgres
+def test_two_admins_leave_one_on_postgresql(postgres_app: Flask) -> None:
+    two_admins_remove_each_other(postgres_app)
+
+
+@pytest.mark.postgres
+def test_two_setups_make_one_admin_on_postgresql(postgres_app: Flask) -> None:
+    two_people_set_up(postgres_app)
+
+
+@pytest.mark.postgres
+def test_the_pages_work_on_postgresql(postgres_app: Flask) -> None:
+    make_user(role=Role.ADMIN, email="mara@example.org")
+    browser = Browser(postgres_app)
+    browser.sign_in("MARA@example.org")
+    for path in ("/profile", "/users", "/settings/general"):
+        browser.get(path)
 
 
 def test_a_password_is_reset_by_email_and_ends_sessions(app: Flask) -> None:

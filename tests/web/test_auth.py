@@ -76,13 +76,6 @@ def test_setup_is_closed_for_good_once_there_is_an_account(browser: Browser) -> 
     assert len(everyone()) == 1
 
 
-def test_two_setups_at_once_make_one_admin(app: Flask) -> None:
-    first = {"name": "A", "password": PASSWORD, "timezone": "UTC", "code": None, "is_local": True}
-    users.create_first_admin(email="a@example.org", **first)
-    with pytest.raises(users.ConflictError):
-        users.create_first_admin(email="b@example.org", **first)
-
-
 def test_setup_says_what_is_wrong_at_the_field(app: Flask) -> None:
     browser = Browser(app)
     page = browser.post("/setup", SETUP | {"password": "password1234", "repeated": "other"}, 422)

@@ -49,8 +49,9 @@ class ItemGroup(NamedTuple):
     entries: list[Item]
 
 
-def _entry(label: str, icon: str, name: str, role: Role = Role.VIEWER) -> Entry:
-    return Entry(label, icon, f"{name}.index", frozenset({name}), role, name == "deliveries")
+def _entry(label: str, icon: str, *names: str, role: Role = Role.VIEWER) -> Entry:
+    """Link to the first blueprint's list; the others' pages belong to it."""
+    return Entry(label, icon, f"{names[0]}.index", frozenset(names), role, "deliveries" in names)
 
 
 MENU: Final = (
@@ -58,7 +59,7 @@ MENU: Final = (
     Group(
         "Backups",
         (
-            _entry("Jobs", "arrow-repeat", "jobs"),
+            _entry("Jobs", "arrow-repeat", "jobs", "job_notifications"),
             _entry("Runs", "clock-history", "runs"),
             _entry("Storage Explorer", "folder2-open", "storage"),
             _entry("Restore", "arrow-counterclockwise", "restores"),
@@ -81,13 +82,14 @@ MENU: Final = (
     Group(
         "Administration",
         (
-            _entry("Users", "people", "users", Role.ADMIN),
-            Entry(
+            _entry("Users", "people", "users", role=Role.ADMIN),
+            _entry(
                 "Settings",
                 "gear",
-                "notifications.index",
-                frozenset({"notifications", "settings", "settings_config"}),
-                Role.OPERATOR,
+                "notifications",
+                "settings",
+                "settings_config",
+                role=Role.OPERATOR,
             ),
         ),
     ),
