@@ -1,7 +1,13 @@
 """Databases, directories and peers of the tests of backups."""
 
+import contextlib
+import os
 import secrets
+import shutil
+import socket
 import sqlite3
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.services_needed import HOST, PORT, require_postgres
+from tests.services_needed import HOST, PORT, require, require_postgres
 from webapp.backup.destinations.local import Local
 from webapp.backup.sources.postgresql import Postgresql
 from webapp.backup.sources.sqlite import Sqlite
@@ -85,7 +91,7 @@ class Scratch:
                 connection.execute(statement)  # type: ignore[arg-type]
 
     def connect(self, database: str) -> psycopg.Connection:
-        return psycopg.connect(f"{SERVER} dbname={database}", autocommit=True)
+        return psycopg.connect(SERVER, dbname=database, autocommit=True)
 
     def databases(self) -> set[str]:
         with self.connect("postgres") as connection:
@@ -103,3 +109,67 @@ def scratch() -> Iterator[Scratch]:
     made = Scratch()
     yield made
     made.clean()
+
+
+GUARD_PASSWORD = "tall ships & quiet: harbours"
+
+
+class Guarded:
+    """A PostgreSQL server of our own that asks for a password and can be stopped."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._programs = max(Path("/usr/lib/postgresql").glob("*/bin"))
+        self._folder = folder
+        self.port = port
+
+    def make(self) -> None:
+        password = self._folder / "password"
+        password.write_text(GUARD_PASSWORD)
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            for path in (self._folder, password):
+                shutil.chown(path, "postgres")
+        self._run("initdb", "--auth=scram-sha-256", f"--pwfile={password}", "--no-sync")
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses={HOST} -c fsync=off -k {self._folder}"
+        self._run("pg_ctl", "start", "-w", "-o", options, "-l", str(self._folder / "log"))
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "stop", "-m", "immediate")
+
+    def source(self, **changes: object) -> Postgresql:
+        config: dict[str, object] = {
+            "host": HOST,
+            "port": self.port,
+            "database": "postgres",
+            "user": "postgres",
+            "password": GUARD_PASSWORD,
+            "sslmode": "prefer",
+            "sslrootcert": "",
+        }
+        return Postgresql(config | changes)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
+        user = "postgres" if os.geteuid() == 0 else None
+        subprocess.run(
+            command, user=user, check=True, stdout=subprocess.DEVNULL, cwd=self._folder, timeout=60
+        )
+
+
+@pytest.fixture
+def guarded() -> Iterator[Guarded]:
+    require_postgres()
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    require("PostgreSQL server programs", bool(found), "initdb is not installed")
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        server = Guarded(Path(folder), port)
+        server.make()
+        server.start()
+        yield server
+        with contextlib.suppress(subprocess.CalledProcessError):
+            server.stop()
