@@ -21,7 +21,7 @@ from webapp.notify.events import SYSTEM_EVENTS, Event, Group
 from webapp.services.transaction import reading, transaction
 
 EMAIL: Final = "email"
-_UNKNOWN_ICON: Final = "question-circle"  # a type that this version does not have
+_UNKNOWN_ICON: Final = "bell"  # a type that this version does not have
 
 _BY_KEY: Final[dict[str, type[Event]]] = {event.type: event for event in SYSTEM_EVENTS}
 
