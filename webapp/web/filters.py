@@ -166,6 +166,11 @@ def _fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
+@lru_cache
+def _bootstrap_version() -> str:
+    return version("bootstrap-flask")  # reads and parses a file each time
+
+
 def asset(filename: str) -> str:
     """Return the address of one of our static files; it changes with the content."""
     return url_for("static", filename=filename, v=_fingerprint(PROJECT_ROOT / "static" / filename))
@@ -173,7 +178,7 @@ def asset(filename: str) -> str:
 
 def bootstrap_asset(filename: str) -> str:
     """Return the address of a file of Bootstrap, served by ourselves."""
-    return url_for("bootstrap.static", filename=filename, v=version("bootstrap-flask"))
+    return url_for("bootstrap.static", filename=filename, v=_bootstrap_version())
 
 
 def endpoint_exists(endpoint: str) -> bool:
