@@ -1,0 +1,123 @@
+"""Restores: asked for, watched, stopped."""
+
+from flask import Blueprint, Response, make_response, render_template, request, url_for
+from wtforms import IntegerField, SelectField, StringField
+from wtforms.validators import DataRequired, Length
+from wtforms.widgets import HiddenInput
+
+from webapp.core.errors import InvalidError
+from webapp.models.user import Role
+from webapp.services import restores
+from webapp.services.restores import Draft, Progress
+from webapp.web import htmx
+from webapp.web.filters import state_look
+from webapp.web.form import Form, add_error, tidy
+from webapp.web.login import person, role_required
+
+bp = Blueprint("restores", __name__, url_prefix="/restores")
+
+
+class RestoreForm(Form):
+    """Which backup goes where."""
+
+    artifact = IntegerField(widget=HiddenInput())
+    source = SelectField(
+        "Server",
+        coerce=int,
+        validate_choice=False,
+        description="The source whose server receives the new database.",
+    )
+    target = StringField(
+        "Target", [DataRequired("Enter the target."), Length(max=400)], filters=[tidy]
+    )
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__(data={"artifact": draft.artifact.id, "target": draft.suggestion})
+        self.target.label.text = draft.target_label
+        self.target.description = draft.target_hint
+        if draft.sources:
+            self.source.choices = {str(key): name for key, name in draft.sources}
+        else:
+            del self.source
+
+
+@bp.get("")
+def index() -> Response:
+    """Show the restores, newest first."""
+    page = restores.page(
+        before=request.args.get("before", 0, int), after=request.args.get("after", 0, int)
+    )
+    return htmx.render("restores/index.html", "restores/_rows.html", page=page)
+
+
+@bp.get("/new")
+@role_required(Role.OPERATOR)
+def new() -> Response:
+    """Ask where the backup goes; without one, let it be chosen first."""
+    artifact_id = request.args.get("artifact", type=int)
+    if artifact_id is None:
+        return htmx.go(url_for("storage.index"), "Choose the backup to restore.")
+    draft = restores.draft(artifact_id)
+    return _form(draft, RestoreForm(draft))
+
+
+@bp.post("")
+@role_required(Role.OPERATOR)
+def create() -> Response:
+    """Accept the restore; it is carried out in the background."""
+    draft = restores.draft(request.form.get("artifact", 0, int))
+    form = RestoreForm(draft)
+    if not form.validate():
+        return _form(draft, form, 422)
+    try:
+        restore_id = restores.request(
+            draft.artifact.id,
+            target=form.target.data or "",
+            source_id=form.source.data if draft.sources else None,
+            requested_by=person().name,
+        )
+    except InvalidError as error:
+        add_error(form, error)
+        return _form(draft, form, 422)
+    return htmx.go(url_for(".show", restore_id=restore_id))
+
+
+@bp.get("/<int:restore_id>")
+def show(restore_id: int) -> Response:
+    """Show a restore; while it runs the page follows it."""
+    page = render_template("restores/show.html", restore=restores.get(restore_id))
+    return make_response(page)
+
+
+@bp.get("/<int:restore_id>/progress")
+def progress(restore_id: int) -> Response:
+    """Return how far it is; the last answer does not ask again."""
+    if not htmx.is_htmx():
+        return htmx.go(url_for(".show", restore_id=restore_id))
+    return _progress(restores.get(restore_id), seen=request.args.get("seen", ""))
+
+
+@bp.post("/<int:restore_id>/stop")
+@role_required(Role.OPERATOR)
+def stop(restore_id: int) -> Response:
+    """Stop a restore."""
+    restore = restores.stop(restore_id)
+    if not htmx.is_htmx():
+        words = "Stopping the restore." if restore.is_running else "The restore was cancelled."
+        return htmx.go(url_for(".show", restore_id=restore_id), words)
+    return _progress(restore)
+
+
+def _form(draft: Draft, form: RestoreForm, status: int = 200) -> Response:
+    return htmx.render("restores/new.html", "restores/_form.html", status, draft=draft, form=form)
+
+
+def _progress(restore: Progress, *, seen: str = "") -> Response:
+    response = make_response(
+        render_template("restores/_progress.html", restore=restore, is_answer=True)
+    )
+    if not restore.is_running:
+        return htmx.announce(response, f"Restore: {state_look(restore.row.outcome).word}")
+    if seen and restore.row.step != seen:
+        return htmx.announce(response, f"Restore: {restore.row.step}")
+    return response
