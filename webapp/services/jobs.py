@@ -1,0 +1,282 @@
+"""Use cases of jobs: what to back up, where to, and when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session, aliased
+
+from webapp.backup.sources import BY_TYPE
+from webapp.backup.streams import COMPRESSORS
+from webapp.core.errors import ConflictError, InvalidError, NotFoundError
+from webapp.models.job import DestinationRow, Job, JobDestination, SourceRow
+from webapp.models.routing import JobChannel
+from webapp.models.run import Run
+from webapp.models.setting import Lease
+from webapp.services import bells, cron, run_end, schedules
+from webapp.services.transaction import reading, transaction
+
+NAME_LIMIT: Final = 100
+GONE: Final = "This job is not here. It was deleted, or it never existed."
+STALE: Final = (
+    "Somebody else changed this job while you were editing it. "
+    "Check your changes and save again to keep them."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """What the form says."""
+
+    name: str
+    source_id: int
+    destination_ids: Sequence[int]
+    schedule: str
+    """A cron expression; "" means by hand only."""
+    timezone: str
+    compression: str
+    keep_last: int | None
+    enabled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobItem:
+    """A job with what lists and headers say about it."""
+
+    row: Job
+    source: SourceRow
+    source_label: str
+    """The name of the source's type."""
+    destinations: tuple[DestinationRow, ...]
+    last_run: Run | None
+    routes: int
+    """How many rows its notifications have."""
+    schedule_words: str
+    next_at: datetime | None
+    """None: by hand only, or switched off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the form offers."""
+
+    sources: tuple[SourceRow, ...]
+    destinations: tuple[DestinationRow, ...]
+
+
+def listed() -> list[JobItem]:
+    """Return all jobs by name."""
+    with reading() as session:
+        return _items(session, _JOBS.order_by(func.lower(Job.name), Job.id))
+
+
+def one(job_id: int) -> JobItem:
+    """Return one job.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    with reading() as session:
+        found = _items(session, _JOBS.where(Job.id == job_id))
+    if not found:
+        raise NotFoundError(GONE)
+    return found[0]
+
+
+def by_name(name: str) -> int:
+    """Return the id of the job with this name.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    with reading() as session:
+        found = session.scalar(select(Job.id).where(Job.name == name))
+    if found is None:
+        raise NotFoundError(f"There is no job “{name}”.")
+    return found
+
+
+def choices() -> Choices:
+    """Return the sources and destinations that a job can have."""
+    with reading() as session:
+        return Choices(
+            sources=tuple(session.scalars(select(SourceRow).order_by(SourceRow.name))),
+            destinations=tuple(
+                session.scalars(select(DestinationRow).order_by(DestinationRow.name))
+            ),
+        )
+
+
+def create(values: Values) -> int:
+    """Add a job and return its id.
+
+    Raises:
+        InvalidError: a value cannot be used; `field` names it.
+    """
+    with transaction() as session:
+        _check(session, values)
+        job = Job(**_columns(values))
+        session.add(job)
+        session.flush()
+        _connect(session, job.id, values.destination_ids)
+    bells.jobs_changed.ring()
+    return job.id
+
+
+def save(job_id: int, values: Values, version: int) -> None:
+    """Change a job; `version` is the one that the form showed.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it was changed since.
+        InvalidError: a value cannot be used; `field` names it.
+    """
+    with transaction() as session:
+        job = _get(session, job_id)
+        if job.version != version:
+            raise ConflictError(STALE)
+        _check(session, values, job_id)
+        for name, value in _columns(values).items():
+            setattr(job, name, value)
+        job.version += 1
+        session.execute(delete(JobDestination).where(JobDestination.job_id == job_id))
+        _connect(session, job_id, values.destination_ids)
+    bells.jobs_changed.ring()
+
+
+def set_enabled(job_id: int, enabled: bool) -> Job:
+    """Switch the schedule of a job on or off; by hand it runs either way."""
+    with transaction() as session:
+        job = _get(session, job_id)
+        job.enabled = enabled
+    bells.jobs_changed.ring()
+    return job
+
+
+def remove(job_id: int) -> str:
+    """Delete a job and return its name. Its runs and stored backups stay.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it is running.
+    """
+    with transaction() as session:
+        job = _get(session, job_id)
+        if run_end.running(session, job_id):
+            raise ConflictError(f"{job.name} is running. Stop the run, then delete the job.")
+        session.execute(delete(Lease).where(Lease.name == run_end.lease_name(job_id)))
+        session.delete(job)
+        name = job.name
+    bells.jobs_changed.ring()
+    return name
+
+
+def _get(session: Session, job_id: int) -> Job:
+    job = session.get(Job, job_id, with_for_update=True)
+    if job is None:
+        raise NotFoundError(GONE)
+    return job
+
+
+def _check(session: Session, values: Values, job_id: int | None = None) -> None:
+    if not values.name:
+        raise InvalidError("Enter a name, for example “Shop nightly”.", "name")
+    same = select(Job.id).where(Job.name == values.name, Job.id != (job_id or 0))
+    if session.scalar(same) is not None:
+        raise InvalidError("Another job has this name. Choose a different one.", "name")
+    if session.get(SourceRow, values.source_id) is None:
+        raise InvalidError("This source was deleted. Choose another one.", "source_id")
+    if not values.destination_ids:
+        raise InvalidError("Choose at least one destination.", "destination_ids")
+    if any(session.get(DestinationRow, each) is None for each in values.destination_ids):
+        raise InvalidError("A destination was deleted. Choose again.", "destination_ids")
+    if values.schedule:
+        cron.parse(values.schedule)
+    try:
+        ZoneInfo(values.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise InvalidError(f"{values.timezone} is not a known time zone.", "timezone") from error
+    if values.compression not in COMPRESSORS:
+        raise InvalidError("Choose gzip or none.", "compression")
+    if values.keep_last is not None and values.keep_last < 1:
+        raise InvalidError("Keep at least one backup, or leave it empty.", "keep_last")
+
+
+def _columns(values: Values) -> dict[str, object]:
+    return {
+        "name": values.name,
+        "source_id": values.source_id,
+        "enabled": values.enabled,
+        "schedule": " ".join(values.schedule.split()) or None,
+        "timezone": values.timezone,
+        "compression": values.compression,
+        "keep_last": values.keep_last,
+    }
+
+
+def _connect(session: Session, job_id: int, destination_ids: Sequence[int]) -> None:
+    session.add_all(
+        JobDestination(job_id=job_id, destination_id=destination_id, position=position)
+        for position, destination_id in enumerate(dict.fromkeys(destination_ids))
+    )
+    session.flush()
+
+
+# The newest run comes by the index of (job, id); nothing here reads all runs.
+_newest = aliased(Run)
+_JOBS: Final[Any] = (
+    select(Job, SourceRow, Run)
+    .join(SourceRow, SourceRow.id == Job.source_id)
+    .outerjoin(
+        Run,
+        Run.id
+        == select(func.max(_newest.id))
+        .where(_newest.job_id == Job.id)
+        .correlate(Job)
+        .scalar_subquery(),
+    )
+)
+
+
+def _items(session: Session, jobs: Any) -> list[JobItem]:
+    found = session.execute(jobs).all()
+    ids = [job.id for job, _, _ in found]
+    places: dict[int, list[DestinationRow]] = {}
+    for job_id, place in session.execute(
+        select(JobDestination.job_id, DestinationRow)
+        .join(DestinationRow, DestinationRow.id == JobDestination.destination_id)
+        .where(JobDestination.job_id.in_(ids))
+        .order_by(JobDestination.position, DestinationRow.id)
+    ):
+        places.setdefault(job_id, []).append(place)
+    counts = select(JobChannel.job_id, func.count()).where(JobChannel.job_id.in_(ids))
+    routes: dict[int, int] = {}
+    for job_id, count in session.execute(counts.group_by(JobChannel.job_id)):
+        routes[job_id] = count
+    return [
+        JobItem(
+            row=job,
+            source=source,
+            source_label=BY_TYPE[source.type].label if source.type in BY_TYPE else source.type,
+            destinations=tuple(places.get(job.id, ())),
+            last_run=run,
+            routes=routes.get(job.id, 0),
+            schedule_words=_words(job),
+            next_at=_next(job),
+        )
+        for job, source, run in found
+    ]
+
+
+def _words(job: Job) -> str:
+    return schedules.describe(job.schedule) if job.schedule else "By hand"
+
+
+def _next(job: Job) -> datetime | None:
+    if not job.enabled or not job.schedule:
+        return None
+    times = schedules.next_times(job.schedule, job.timezone, 1)
+    return times[0] if times else None

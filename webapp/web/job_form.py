@@ -1,0 +1,118 @@
+"""The form of one job."""
+
+from typing import Any
+
+from wtforms import (
+    BooleanField,
+    HiddenField,
+    IntegerField,
+    RadioField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+)
+from wtforms.validators import DataRequired, Length, NumberRange, Optional
+from wtforms.widgets import CheckboxInput, ListWidget
+
+from webapp.core import text
+from webapp.services import preferences
+from webapp.services.jobs import NAME_LIMIT, Choices, JobItem, Values
+from webapp.web.form import Form, tidy, zone_choices
+
+
+class JobForm(Form):
+    """Name, source, destinations, schedule, and what is kept."""
+
+    name = StringField(
+        "Name",
+        filters=[lambda typed: text.one_line(typed or "")],
+        validators=[
+            DataRequired("Enter a name, for example “Shop nightly”."),
+            Length(max=NAME_LIMIT, message=f"Use at most {NAME_LIMIT} characters."),
+        ],
+    )
+    source_id = SelectField("Source", coerce=int, validate_choice=False)
+    compression = RadioField(
+        "Compression",
+        choices={"gzip": "gzip, smaller files", "none": "None, when the destination does it"},
+        default="gzip",
+    )
+    destination_ids = SelectMultipleField(
+        "Destinations",
+        coerce=int,
+        validate_choice=False,
+        widget=ListWidget(prefix_label=False),
+        option_widget=CheckboxInput(),
+    )
+    keep_last = IntegerField(
+        "Keep the last",
+        description="Older backups of this job are deleted after each good one, at each "
+        "destination. Empty keeps all of them.",
+        validators=[
+            Optional(),
+            NumberRange(1, 10_000, "Enter a number from 1 to 10000, or leave it empty."),
+        ],
+    )
+    schedule = StringField(
+        "Schedule",
+        filters=[tidy],
+        description="Five fields as in cron: minute, hour, day of the month, month, weekday. "
+        "Empty means by hand only.",
+        validators=[Length(max=100, message="Use at most 100 characters.")],
+    )
+    timezone = SelectField("Time zone", description="The schedule follows its clock changes.")
+    enabled = BooleanField("Start it by the schedule", default=True)
+    version = HiddenField()
+
+    def offer(self, choices: Choices) -> None:
+        """Fill in what can be chosen."""
+        self.source_id.choices = {str(row.id): row.name for row in choices.sources}
+        self.destination_ids.choices = {str(row.id): row.name for row in choices.destinations}
+        zone = self.timezone.data or ""
+        known = zone_choices()
+        self.timezone.choices = known if zone in known else {zone: zone, **known}
+
+    def values(self) -> Values:
+        """Return what to store."""
+        return Values(
+            name=self.name.data or "",
+            source_id=self.source_id.data or 0,
+            destination_ids=self.destination_ids.data or (),
+            schedule=self.schedule.data or "",
+            timezone=self.timezone.data or "",
+            compression=self.compression.data or "",
+            keep_last=self.keep_last.data,
+            enabled=bool(self.enabled.data),
+        )
+
+    @property
+    def stated_version(self) -> int:
+        """Return the version that the form showed."""
+        stated = str(self.version.data or "")
+        return int(stated) if stated.isascii() and stated.isdecimal() else 0
+
+
+def new_form(choices: Choices) -> JobForm:
+    """Return the form of a new job, sent or not."""
+    form = JobForm(timezone=preferences.current().timezone)
+    form.offer(choices)
+    return form
+
+
+def form_of(item: JobItem, choices: Choices) -> JobForm:
+    """Return the form of a stored job, sent or not."""
+    row = item.row
+    values: dict[str, Any] = {
+        "name": row.name,
+        "source_id": row.source_id,
+        "compression": row.compression,
+        "destination_ids": [place.id for place in item.destinations],
+        "keep_last": row.keep_last,
+        "schedule": row.schedule or "",
+        "timezone": row.timezone,
+        "enabled": row.enabled,
+        "version": str(row.version),
+    }
+    form = JobForm(data=values)
+    form.offer(choices)
+    return form
