@@ -52,8 +52,8 @@ def test_the_stored_configuration_keeps_the_reference_itself() -> None:
 
 def test_only_secret_fields_are_references(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOT_A_SECRET", "leaked")
-    row = make_channel(type="email", config={"from_name": "env:NOT_A_SECRET"})
-    assert channels.open_channel(row).config["from_name"] == "env:NOT_A_SECRET"
+    row = make_channel(type="email", config={"sender_name": "env:NOT_A_SECRET"})
+    assert channels.open_channel(row).config["sender_name"] == "env:NOT_A_SECRET"
 
 
 def test_a_reference_that_leads_nowhere_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
