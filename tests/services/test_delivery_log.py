@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 from sqlalchemy import event as sql_event
 from sqlalchemy import select
 
@@ -410,3 +411,18 @@ def test_the_count_of_attention_walks_indexes_only() -> None:
     assert len(of_deliveries) == 3
     assert all(step.startswith("SEARCH delivery") for step in of_deliveries)
     assert any("ix_delivery_state_id (state=? AND id>?)" in step for step in steps)
+
+
+@pytest.mark.postgres
+def test_the_log_works_on_postgresql(postgres_app: Flask) -> None:
+    assert db.engine.dialect.name == "postgresql"
+    here = channel()
+    old = deliver(State.FAILED, channel_id=here)
+    deliver(State.RETRYING, needs_you=True)
+    assert delivery_log.attention_count() == 2
+    copy = delivery_log.resend(old).delivery_id
+    assert delivery_log.cancel(copy).state == State.CANCELLED
+    assert shown(Filters(channel_id=here, since=DAY)) == [copy, old]
+    assert shown(before=copy)[-1] == old
+    assert delivery_log.detail(old, with_message=True).resent_as == copy
+    assert delivery_log.resend_failed(DAY) == 0

@@ -275,3 +275,17 @@ def test_the_number_of_channels_is_said_in_words() -> None:
         "1 channel",
         "2 channels",
     ]
+
+
+@pytest.mark.postgres
+def test_settings_are_kept_on_postgresql(postgres_app: Flask) -> None:
+    assert db.engine.dialect.name == "postgresql"
+    mail, hook = make("Mail", "email"), make("Hook")
+    settings.choose_global([hook])
+    settings.set_enabled("user_login", True)
+    settings.choose_channels("user_login", [mail])
+    settings.set_notify_user("user_login", NotifyUser.USER_ONLY)
+    settings.set_enabled("user_login", False)
+    kept = settings.one("user_login").event
+    assert (kept.enabled, ids(kept), kept.notify_user) == (False, [mail], "user_only")
+    assert ids(settings.reset_channels("user_login").event) == [hook]

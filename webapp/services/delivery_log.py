@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     and_,
+    bindparam,
     exists,
     func,
     insert,
@@ -316,15 +317,9 @@ def attention_count() -> int:
     or waiting with an error that seldom heals alone. Tests do not count; 101 means "100+".
     """
     since = clock.now() - ATTENTION_FOR
-    given_up = (
-        select(Delivery.id)
-        .join(EventRow, EventRow.id == Delivery.event_id)
-        .where(_given_up_since(since), ~EventRow.is_test, ~_REPEATED)
-    )
-    waiting = select(Delivery.id).where(Delivery.state == State.RETRYING, Delivery.needs_you)
-    both = union_all(given_up, waiting).limit(COUNT_LIMIT + 1).subquery()
+    bounds = {"first_id": _first_id(since - _CLOCK_SLACK), "since": since}
     with reading() as session:
-        return session.scalar(select(func.count()).select_from(both)) or 0
+        return session.scalar(_NEEDING_SOMEBODY, bounds) or 0
 
 
 # changing ---------------------------------------------------------------------------------------
@@ -426,6 +421,25 @@ _COLUMNS: Final[Any] = select(
     EventRow.payload,
     EventRow.is_test,
 ).join(EventRow, EventRow.id == Delivery.event_id)
+
+
+# Built once: the menu of every page asks for it.
+_NEEDING_SOMEBODY: Final = select(func.count()).select_from(
+    union_all(
+        select(Delivery.id)
+        .join(EventRow, EventRow.id == Delivery.event_id)
+        .where(
+            Delivery.state.in_(_GAVE_UP),
+            Delivery.id >= bindparam("first_id"),
+            Delivery.created_at >= bindparam("since"),
+            ~EventRow.is_test,
+            ~_REPEATED,
+        ),
+        select(Delivery.id).where(Delivery.state == State.RETRYING, Delivery.needs_you),
+    )
+    .limit(COUNT_LIMIT + 1)
+    .subquery()
+)
 
 
 def _filtered(filters: Filters) -> Any:
