@@ -90,6 +90,7 @@ def test_a_refused_form_comes_back_with_what_was_typed_and_keeps_the_password_se
         ("host", "one,two", "Enter one name or address"),
         ("password", "env:not a name", "Write a reference as"),
         ("sslmode", "whatever", "Not a valid choice"),
+        ("sslmode", "verify-full", "Enter the certificate authority file"),
         ("sslrootcert", "ca.pem", "beginning with a slash"),
     ],
 )

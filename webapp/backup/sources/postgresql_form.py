@@ -56,7 +56,12 @@ class PostgresqlForm(ConfigForm):
         if not (field.data or "").isprintable():
             raise ValidationError("The name holds characters that cannot be used.")
 
+    def validate_sslmode(self, field: SelectField) -> None:
+        """Ask for the authority when the certificate is to be checked."""
+        if field.data == "verify-full" and not self.sslrootcert.data:
+            raise ValidationError("Enter the certificate authority file below, or choose another.")
+
     def validate_sslrootcert(self, field: StringField) -> None:
-        """Ask for the file when the certificate is to be checked."""
+        """Accept absolute paths only: a relative one depends on where the server was started."""
         if field.data and not Path(field.data).is_absolute():
             raise ValidationError("Enter the full path, beginning with a slash.")
