@@ -339,3 +339,12 @@ def test_the_menu_counts_what_needs_a_person(viewer: Browser) -> None:
     for _ in range(2):
         make_delivery("failed")
     assert words(one(viewer.get("/deliveries"), "#nav-attention")) == "2 need attention"
+
+
+def test_the_menu_stops_counting_at_a_hundred(viewer: Browser) -> None:
+    first = make_delivery("failed")
+    with reading() as session:
+        event_id = session.get_one(Delivery, first).event_id
+    with transaction() as session:
+        session.add_all(Delivery(event_id=event_id, state="failed") for _ in range(120))
+    assert words(one(viewer.get("/deliveries"), "#nav-attention")) == "100+ need attention"
