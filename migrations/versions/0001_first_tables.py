@@ -181,7 +181,7 @@ def upgrade() -> None:
     with op.batch_alter_table('run', schema=None) as batch_op:
         batch_op.create_index('ix_run_job_id_id', ['job_id', 'id'], unique=False)
         batch_op.create_index('ix_run_outcome_id', ['outcome', 'id'], unique=False)
-        batch_op.create_index('ix_run_started_at_outcome', ['started_at', 'outcome'], unique=False)
+        batch_op.create_index('ix_run_started_at_outcome_size', ['started_at', 'outcome', 'size'], unique=False)
 
     op.create_table('artifact',
     sa.Column('id', sa.Integer(), nullable=False),
@@ -336,7 +336,7 @@ def downgrade() -> None:
 
     op.drop_table('artifact')
     with op.batch_alter_table('run', schema=None) as batch_op:
-        batch_op.drop_index('ix_run_started_at_outcome')
+        batch_op.drop_index('ix_run_started_at_outcome_size')
         batch_op.drop_index('ix_run_outcome_id')
         batch_op.drop_index('ix_run_job_id_id')
 

@@ -38,7 +38,7 @@ class Run(Base):
     __table_args__ = (
         Index("ix_run_job_id_id", "job_id", "id"),
         Index("ix_run_outcome_id", "outcome", "id"),
-        Index("ix_run_started_at_outcome", "started_at", "outcome"),
+        Index("ix_run_started_at_outcome_size", "started_at", "outcome", "size"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
