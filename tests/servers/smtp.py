@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
+import warnings
 from dataclasses import dataclass, field
 from email import policy
 from email.message import EmailMessage
@@ -52,10 +53,10 @@ class MailServer:
         self.hang_seconds = 0.0
         """Silence before the answer to the message."""
         self._users = users
-        self._arrived = threading.Condition()
+        self.arrived = threading.Condition()
         self.port = _free_port()
-        self._controller = _Controller(
-            self,
+        self.controller = _Controller(
+            _Handler(self),
             hostname="127.0.0.1",
             port=self.port,
             server_hostname="mail.example.org",
@@ -75,14 +76,14 @@ class MailServer:
             options |= {
                 "authenticator": self._authenticate,
                 "auth_required": True,
-                "auth_require_tls": security != "none",
+                "auth_require_tls": security == "starttls",
             }
         return options
 
     def wait(self, count: int = 1, seconds: float = 10.0) -> list[Mail]:
         """Return the messages as soon as there are that many."""
-        with self._arrived:
-            enough = self._arrived.wait_for(lambda: len(self.mails) >= count, seconds)
+        with self.arrived:
+            enough = self.arrived.wait_for(lambda: len(self.mails) >= count, seconds)
         assert enough, f"{len(self.mails)} of {count} mails arrived within {seconds} s"
         return list(self.mails)
 
@@ -91,7 +92,7 @@ class MailServer:
         return self.wait()[-1]
 
     def __enter__(self) -> Self:
-        self._controller.start()
+        self.controller.start()
         return self
 
     def __exit__(
@@ -100,7 +101,7 @@ class MailServer:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._controller.stop()
+        self.controller.stop()
 
     def _authenticate(
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
@@ -108,56 +109,66 @@ class MailServer:
         assert isinstance(data, LoginPassword)
         user = data.login.decode()
         self.logins.append(
-            (user, session.ssl is not None or self._controller.ssl_context is not None)
+            (user, session.ssl is not None or self.controller.ssl_context is not None)
         )
         if self.refuse_login:
             return AuthResult(success=False, handled=False, message=self.refuse_login)
         good = (self._users or {}).get(user) == data.password.decode()
         return AuthResult(success=good, handled=False, auth_data=user)
 
+
+class _Handler:
+    """What aiosmtpd asks; apart from the server, whose attributes the library would read."""
+
+    def __init__(self, server: MailServer) -> None:
+        self._server = server
+
     async def handle_MAIL(  # noqa: N802 - the name is the library's
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        if self.refuse_sender:
-            return self.refuse_sender
+        if self._server.refuse_sender:
+            return self._server.refuse_sender
         envelope.mail_from = address
         return "250 2.1.0 Sender ok"
 
     async def handle_RCPT(  # noqa: N802 - the name is the library's
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        if address in self.refuse_recipients:
-            return self.refuse_recipients[address]
+        if address in self._server.refuse_recipients:
+            return self._server.refuse_recipients[address]
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 Recipient ok"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        if self.refuse_data:
-            return self.refuse_data
-        await asyncio.sleep(self.hang_seconds)
+        if self._server.refuse_data:
+            return self._server.refuse_data
+        await asyncio.sleep(self._server.hang_seconds)
         content = bytes(envelope.original_content)
-        with self._arrived:
-            self.mails.append(
+        with self._server.arrived:
+            self._server.mails.append(
                 Mail(
                     sender=envelope.mail_from,
                     recipients=tuple(envelope.rcpt_tos),
                     content=content,
-                    secure=session.ssl is not None or self._controller.ssl_context is not None,
+                    secure=session.ssl is not None
+                    or self._server.controller.ssl_context is not None,
                     user=session.auth_data if session.authenticated else None,
                     message=BytesParser(policy=policy.default).parsebytes(content),
                 )
             )
-            self._arrived.notify_all()
-        if self.drop_after_data:
+            self._server.arrived.notify_all()
+        if self._server.drop_after_data:
             server.transport.abort()
-        return f"250 2.0.0 Queued as {len(self.mails):04d}"
+        return f"250 2.0.0 Queued as {len(self._server.mails):04d}"
 
 
 class _Controller(Controller):
     """Announces AUTH on clear connections as well, as careless servers do."""
 
     def factory(self) -> SMTP:
-        return SMTP(self.handler, **self.SMTP_kwargs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of AUTH without STARTTLS, which is meant here
+            return SMTP(self.handler, **self.SMTP_kwargs)
 
 
 def _free_port() -> int:

@@ -15,6 +15,7 @@ renders a secret. `channel_type.form.resolved(config)` replaces references (`env
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -193,8 +194,10 @@ class RecipientsField(TextAreaField):
     def process_formdata(self, valuelist: list[Any]) -> None:
         """Split what was typed."""
         typed = re.split(r"[,;\s]+", valuelist[0]) if valuelist else []
-        unique = {address.casefold(): address for address in reversed(typed) if address}
-        found: Any = list(reversed(unique.values()))
+        unique: dict[str, str] = {}
+        for address in filter(None, typed):
+            unique.setdefault(address.casefold(), address)
+        found: Any = list(unique.values())
         self.data = found
 
     def pre_validate(self, form: Any) -> None:
@@ -233,7 +236,7 @@ class ChannelForm(Form):
     @classmethod
     def secret_fields(cls) -> tuple[str, ...]:
         """Return the names of the fields whose values are secret."""
-        return tuple(field.short_name for field in cls()._secrets())
+        return tuple(_secret_fields(cls))
 
     @classmethod
     def shown(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,7 +251,7 @@ class ChannelForm(Form):
         Raises:
             SecretError: a reference leads nowhere.
         """
-        secret = {field.short_name: field for field in cls()._secrets()}
+        secret = _secret_fields(cls)
         return {
             key: secret[key].resolved(value) if key in secret and isinstance(value, str) else value
             for key, value in config.items()
@@ -267,6 +270,11 @@ class ChannelForm(Form):
             for field in self
         }
         return dict(stored) | entered
+
+
+@lru_cache(maxsize=64)  # making a form for each message would cost more than sending it
+def _secret_fields(form: type[ChannelForm]) -> Mapping[str, type[SecretField]]:
+    return {field.short_name: type(field) for field in form()._secrets()}
 
 
 def _plain(field: Field) -> Any:
@@ -305,7 +313,9 @@ def check_address(value: str) -> None:
     """Check that the text is one mail address."""
     if len(value) > ADDRESS_LIMIT or not _ADDRESS.fullmatch(value):
         raise ValidationError(f"“{value[:60]}” is no mail address. Write it as name@example.org.")
-    domain = value.rpartition("@")[2]
+    local, _, domain = value.rpartition("@")
+    if not local.isascii():
+        raise ValidationError(f"“{value[:60]}”: use ASCII letters before the @.")
     try:
         domain.encode("idna")
     except UnicodeError:

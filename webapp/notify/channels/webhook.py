@@ -112,7 +112,7 @@ class WebhookForm(ChannelForm):
     )
     method = SelectField(
         "Method",
-        choices=[(name, name) for name in ("POST", "PUT", "PATCH", "GET", "HEAD")],
+        choices=["POST", "PUT", "PATCH", "GET", "HEAD"],
         default="POST",
         description="GET and HEAD send no body.",
     )
