@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy import select
 
 from tests.browser import Browser
 from tests.factories import make_channel, make_job
 from tests.servers.http import Peer
+from webapp.core.secrets import Sealer
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Attempt, Delivery, EventRow, State
 from webapp.models.routing import GlobalChannel, JobChannel
@@ -237,6 +239,16 @@ def test_a_stale_edit_keeps_what_was_typed_and_can_be_sent_again(admin: Browser)
     assert stored(row.id).name == "Mine"
 
 
+def test_a_channel_whose_key_was_lost_can_be_entered_anew(admin: Browser) -> None:
+    row = make_channel(name="Ops")
+    with transaction() as session:
+        lost = Sealer([Fernet.generate_key().decode()]).seal({"url": HOOK})
+        session.get_one(ChannelRow, row.id).config = lost
+    assert "encryption_keys" in admin.get(f"/channels/{row.id}").get_text()
+    admin.post(f"/channels/{row.id}", webhook(name="Ops", version="1"))
+    assert channels.config_of(stored(row.id))["url"] == HOOK
+
+
 def test_a_channel_that_is_gone_is_said_to_be_gone(admin: Browser) -> None:
     assert "deleted" in admin.get("/channels/4711", 404).get_text()
 
@@ -436,6 +448,21 @@ def test_the_preview_is_drawn_without_a_call(admin: Browser, peer: Peer) -> None
     assert "Backup successful" in preview.get_text()
     assert part.select_one("#sample-success[checked]")
     assert peer.requests == []
+
+
+def test_the_preview_without_javascript_keeps_the_form_and_its_secrets(admin: Browser) -> None:
+    page = admin.post("/channels/preview", webhook(sample="success"), 200)
+    assert page.select_one('input[name="name"][value="Ops alerts"]')
+    assert page.select_one("input[name=draft]")
+    preview = page.select_one("#preview")
+    assert preview is not None
+    assert "Backup successful" in preview.get_text()
+    assert all_channels() == []
+
+
+def test_a_secret_that_was_never_checked_is_not_kept(admin: Browser) -> None:
+    page = admin.post("/channels/preview", webhook(url="not an address"), 200)
+    assert page.select_one("input[name=draft]") is None
 
 
 # roles

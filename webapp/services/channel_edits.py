@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from webapp.core import clock
-from webapp.core.errors import ConflictError, InvalidError, NotFoundError
+from webapp.core.errors import ConflictError, InvalidError, NotFoundError, SecretError
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import IS_OPEN, Delivery, State
 from webapp.models.routing import GlobalChannel
@@ -44,6 +44,8 @@ class Stored:
     row: ChannelRow
     config: Mapping[str, Any]
     is_global: bool
+    problem: str = ""
+    """Why the configuration cannot be opened; everything must be entered anew then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +61,17 @@ def stored(channel_id: int) -> Stored:
 
     Raises:
         NotFoundError: there is no such channel.
-        SecretError: its configuration was sealed with another key.
         PermanentError: this version does not know its type.
     """
     with reading() as session:
         row = _existing(session, channel_id)
         is_global = session.get(GlobalChannel, channel_id) is not None
     channels.type_of(row.type)
-    return Stored(row=row, config=channels.config_of(row), is_global=is_global)
+    try:
+        config = channels.config_of(row)
+    except SecretError as error:
+        return Stored(row=row, config={}, is_global=is_global, problem=str(error))
+    return Stored(row=row, config=config, is_global=is_global)
 
 
 def create(channel_type: str, values: Values) -> ChannelRow:

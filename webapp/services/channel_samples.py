@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.errors import MessageError
 from typing import Any, Final
 
 from webapp.core import clock, ids
@@ -21,6 +22,10 @@ from webapp.services.installation import installation
 
 logger = logging.getLogger(__name__)
 
+# What rendering may stumble over in a form that nobody has checked yet.
+_INCOMPLETE: Final = (
+    AppError, ValueError, LookupError, TypeError, AttributeError, MessageError,
+)  # fmt: skip
 SAMPLES: Final[dict[str, type[Event]]] = {"failure": BackupFailure, "success": BackupSuccess}
 
 
@@ -84,7 +89,7 @@ def draw(
     try:
         rendered = channel_type(config).render(_message(event))
         return channel_type.preview(rendered.body.decode(), rendered.content_type)
-    except (AppError, ValueError, KeyError, TypeError):
+    except _INCOMPLETE:
         return None
 
 
