@@ -120,7 +120,8 @@ def _url(endpoint: str) -> str:
     return url_for(endpoint) if endpoint in current_app.view_functions else ""
 
 
-def _attention() -> str:
+def attention() -> str:
+    """Return how many deliveries need a person, in words: "", "2" or "100+"."""
     count = delivery_log.attention_count()
     return "100+" if count > MOST_COUNTED else str(count or "")
 
@@ -137,7 +138,7 @@ def template_context() -> dict[str, Any]:
         "home_url": _url("dashboard.index") or "/",
         "deliveries_url": _url("deliveries.index"),
         "menu": visible() if person["signed_in"] else [],
-        "nav_attention": _attention() if person["signed_in"] else "",
+        "nav_attention": attention() if person["signed_in"] else "",
     }
 
 

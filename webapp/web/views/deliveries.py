@@ -13,7 +13,7 @@ from webapp.models.user import Role
 from webapp.notify.events import EVENTS
 from webapp.services import delivery_log
 from webapp.services.delivery_log import Detail, Filters, LogPage
-from webapp.web import htmx
+from webapp.web import htmx, menu
 from webapp.web.login import may, role_required
 
 bp = Blueprint("deliveries", __name__, url_prefix="/deliveries")
@@ -175,8 +175,7 @@ def _marked(detail: Detail) -> list[Any]:
 def _changed(delivery_id: str, text: str) -> Response:
     if not htmx.is_htmx():
         return htmx.go(url_for(".show", delivery_id=delivery_id), text)
-    attention = delivery_log.attention_count()
-    response = _panel(_detail(delivery_id), focus=True, nav_attention=attention, oob=True)
+    response = _panel(_detail(delivery_id), focus=True, nav_attention=menu.attention())
     return htmx.trigger(htmx.toast(response, text), **{"deliveries-changed": True})
 
 
