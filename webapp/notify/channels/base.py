@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from webapp.core.buckets import Rate
 from webapp.notify.channels.fields import ChannelForm
 from webapp.notify.message import Message
 from webapp.notify.outbound import Outbound
@@ -59,14 +60,6 @@ class Trouble:
     advice: str
 
 
-@dataclass(frozen=True)
-class Rate:
-    """A token bucket: one message per `seconds`, `burst` at once."""
-
-    seconds: float
-    burst: int
-
-
 class Channel(ABC):
     """A configured channel. It never logs, retries, or reads the database.
 
@@ -99,6 +92,11 @@ class Channel(ABC):
     @abstractmethod
     def target(self) -> str:
         """Return what the service counts messages against; it may be secret, so it is hashed."""
+
+    @property
+    def buckets(self) -> tuple[tuple[str, Rate], ...]:
+        """Return the token buckets that a message is taken from; channels may share them."""
+        return () if self.rate is None else ((self.target, self.rate),)
 
     @property
     def recipients(self) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from wtforms.validators import ValidationError
 
 from webapp import __version__
 from webapp.core import text
+from webapp.core.buckets import Rate
 from webapp.notify import multipart
-from webapp.notify.channels.base import Channel, Preview, Rate, Receipt, Rendered, Trouble
+from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import ChannelForm, OutboundUrlField, SecretField
 from webapp.notify.channels.http import TROUBLES, Sorted, as_seconds, deliver_http, retry_after
 from webapp.notify.message import Field, Message, Severity
@@ -42,6 +43,7 @@ COLOURS: Final = {
     Severity.FAILURE: 15158332,
     Severity.CRITICAL: 10038562,
 }
+_SEVERITIES: Final = {colour: severity for severity, colour in COLOURS.items()}
 _ALARMS: Final = frozenset({Severity.FAILURE, Severity.CRITICAL})
 _WEBHOOK: Final = re.compile(
     r"/api(?:/v\d+)?/webhooks/(?P<id>\d{15,22})/(?P<token>[\w-]{20,200})/?"
@@ -336,7 +338,7 @@ class Discord(Channel):
                 "title": _shown(embed["title"]),
                 "link": embed.get("url", ""),
                 "description": _shown(embed.get("description", "")),
-                "colour": f"#{embed['color']:06x}",
+                "severity": _SEVERITIES[embed["color"]].value,
                 "fields": [_shown_field(field) for field in embed["fields"]],
                 "footer": embed["footer"]["text"],
                 "time": embed["timestamp"],

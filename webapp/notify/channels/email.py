@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Final
 from wtforms import BooleanField, IntegerField, SelectField, StringField
 from wtforms.validators import DataRequired, InputRequired, NumberRange, ValidationError
 
+from webapp.core.buckets import Rate
 from webapp.core.errors import ChannelError, PermanentError, TransientError
 from webapp.notify import mail, mail_reader
-from webapp.notify.channels.base import Channel, Preview, Rate, Receipt, Rendered, Trouble
+from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import (
     ChannelForm,
     RecipientsField,

@@ -12,10 +12,11 @@ from wtforms import SelectField, StringField, TextAreaField
 from wtforms.validators import ValidationError
 
 from webapp.core import clock
+from webapp.core.buckets import Rate
 from webapp.core.errors import PermanentError
 from webapp.core.secrets import is_reference
 from webapp.notify import signing, variables
-from webapp.notify.channels.base import Channel, Preview, Rate, Receipt, Rendered, Trouble
+from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import (
     ChannelForm,
     HeadersField,
