@@ -8,6 +8,7 @@ from webapp.web.views import (
     auth,
     channels,
     configuration_backup,
+    dashboard,
     deliveries,
     destinations,
     health,
@@ -15,7 +16,6 @@ from webapp.web.views import (
     notifications,
     profile,
     restores,
-    runs,
     runs,
     settings,
     sources,
@@ -25,6 +25,7 @@ from webapp.web.views import (
 
 BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     auth.bp,
+    dashboard.bp,
     profile.bp,
     users.bp,
     settings.bp,
