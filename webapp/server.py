@@ -4,16 +4,14 @@ import errno
 import gc
 import os
 import signal
-import sys
 import threading
 from dataclasses import replace
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 from flask import Flask
 from flask.cli import FlaskGroup
-from waitress.server import create_server
 
 from webapp import __version__
 from webapp.app import create_app
@@ -24,10 +22,11 @@ from webapp.core.errors import AppError
 from webapp.core.settings import Settings
 from webapp.services import htmx_source, schema, setup_code, users
 from webapp.workers import runtime
+from webapp.workers.http import Http
 
-THREADS: Final = 8
 FINISH_WITHIN: Final = 32.0  # seconds; a call to a service is cut off after 30
 _FLASK_OPTIONS: Final = frozenset({"env_file", "app", "debug"})
+AT_ONCE: Final = b"Stopped at once. What was being sent is sent after the next start.\n"
 CDN_CHECK_AFTER: Final = 1.0  # seconds; the first pages come first
 
 
@@ -77,7 +76,7 @@ dbackup = _Group(
 dbackup.params = [option for option in dbackup.params if option.name not in _FLASK_OPTIONS]
 
 
-@dbackup.command("serve")
+@dbackup.command("serve", with_appcontext=False)
 @click.option("--host", help="Address to listen on. Default: DBACKUP_HOST, or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="Default: DBACKUP_PORT, or 8000.")
 def serve_command(host: str | None, port: int | None) -> None:
@@ -96,27 +95,23 @@ def serve(settings: Settings) -> None:
         ServerError: the address cannot be listened on.
         SchemaError: the database does not fit this version.
     """
-    signal.signal(signal.SIGTERM, _stop)
+    signals = _Signals()
     app = create_app(settings)
-    server = _listen(app, settings)
-    running = None
+    http = _listen(app, settings)
+    with app.app_context():
+        schema.upgrade()
+        greeting = _greeting(settings)
+    running = runtime.start(app)
     try:
-        with app.app_context():
-            schema.upgrade()
-            greeting = _greeting(settings)
-        running = runtime.start(app)
         click.echo(greeting)
         gc.collect()
         gc.freeze()  # what lives until the end need not be looked at again and again
         _say_later_when_htmx_is_out_of_reach(app)
-        server.run()  # returns on SystemExit and KeyboardInterrupt
-    except (KeyboardInterrupt, SystemExit):
-        pass  # before the first request: the same clean end
+        http.run(lambda: not signals.came)
     finally:
-        _second_signal_ends_at_once()
-        server.close()
-        if running is not None:
-            _finish(running)
+        click.echo("Stopping: finishing what is being sent …")
+        http.stop()
+        _finish(running)
 
 
 def main() -> None:
@@ -124,23 +119,25 @@ def main() -> None:
     dbackup.main(prog_name="dbackup")
 
 
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)
+class _Signals:
+    """Remembers that SIGTERM or SIGINT (Ctrl-C) came; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.came = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._take)
+
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
+        if self.came:
+            os.write(2, AT_ONCE)  # printing could meet a print that was interrupted
+            os._exit(1)
+        self.came = True
 
 
-def _listen(app: Flask, settings: Settings) -> Any:
+def _listen(app: Flask, settings: Settings) -> Http:
     """Take the address first: when it is taken, nothing has been started yet."""
     try:
-        return create_server(
-            app,
-            host=settings.host,
-            port=settings.port,
-            threads=THREADS,
-            ident=None,
-            # ProxyFix believes them when proxies are trusted; that they are there at all tells the
-            # setup page that the visitor is not at this machine
-            clear_untrusted_proxy_headers=False,
-        )
+        return Http(app, settings)
     except OSError as error:
         raise ServerError(_why_not(error, settings)) from error
 
@@ -179,20 +176,10 @@ def _say_later_when_htmx_is_out_of_reach(app: Flask) -> None:
 
 
 def _finish(running: runtime.Running) -> None:
-    click.echo("Stopping: finishing what is being sent …")
     if running.stop(FINISH_WITHIN):
         click.echo("Stopped.")
     else:
         click.echo("Stopped. What was not finished is queued and sent after the next start.")
-
-
-def _second_signal_ends_at_once() -> None:
-    def end(_number: int, _frame: FrameType | None) -> NoReturn:
-        sys.stderr.write("Stopped at once. What was being sent is sent after the next start.\n")
-        os._exit(1)
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from webapp.cli.channels import channels
+from webapp.cli.config import config
 from webapp.cli.db import db
 from webapp.cli.deliveries import deliveries
 from webapp.cli.doctor import doctor
@@ -20,6 +21,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     channels,
     events,
     deliveries,
+    config,
     secrets,
     doctor,
     db,

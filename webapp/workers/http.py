@@ -1,0 +1,66 @@
+"""Serves an application over HTTP until it is told to stop, then lets requests under way end."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.server import create_server
+
+from webapp.core.settings import Settings
+
+THREADS: Final = 8
+LOOK: Final = 0.5  # seconds between two looks at whether to stop
+FINISH_WITHIN: Final = 5.0  # seconds for requests under way
+
+
+class Http:
+    """A listening server. Requests wait from now on; they are answered by `run`.
+
+    The loop asks whether to stop instead of being left by an exception: one that a signal handler
+    raises is lost when it strikes in a destructor or a callback of the garbage collector.
+    """
+
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        self._sockets: dict[int, Any] = {}
+        self._server = create_server(
+            app,
+            map=self._sockets,
+            host=settings.host,
+            port=settings.port,
+            threads=THREADS,
+            ident=None,
+            # ProxyFix reads them when proxies are trusted; nobody else does
+            clear_untrusted_proxy_headers=not settings.trusted_proxies,
+        )
+
+    def run(self, is_wanted: Callable[[], bool]) -> None:
+        """Answer requests as long as this is wanted."""
+        while is_wanted():
+            self._go_round(LOOK)
+
+    def stop(self) -> None:
+        """Take no more connections, let requests under way end for a moment, then close all."""
+        for listener in [item for item in self._sockets.values() if item.accepting]:
+            listener.del_channel()
+            listener.socket.close()
+        deadline = time.monotonic() + FINISH_WITHIN
+        while self._is_busy() and time.monotonic() < deadline:
+            self._go_round(0.05)
+        self._server.task_dispatcher.shutdown(timeout=1)
+        wasyncore.close_all(self._sockets)
+
+    def _go_round(self, seconds: float) -> None:
+        wasyncore.loop(timeout=seconds, use_poll=True, map=self._sockets, count=1)
+
+    def _is_busy(self) -> bool:
+        return any(
+            getattr(item, "requests", None) or getattr(item, "total_outbufs_len", 0)
+            for item in list(self._sockets.values())
+        )
