@@ -379,3 +379,13 @@ def test_a_backup_that_fails_is_reported_to_the_admins() -> None:
         config_backups.back_up(PHRASE, destination="Download by Mara")
     (event,) = published()
     assert (event.type, event.payload["component"]) == ("system_error", "Configuration backup")
+
+
+def test_a_file_that_could_not_be_stored_is_not_announced_as_written() -> None:
+    def full(_file: config_backups.ExportFile) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        config_backups.back_up(PHRASE, destination="/mnt/full", store=full)
+    (event,) = published()
+    assert event.type == "system_error"

@@ -2,8 +2,9 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
@@ -12,12 +13,21 @@ from webapp.core.text import plural
 from webapp.services import config_backups
 from webapp.services.config_backups import Summary
 
-_passphrase_stdin = click.option(
-    "--passphrase-stdin", is_flag=True, help="Read the passphrase from standard input."
-)
-_no_secrets = click.option(
-    "--no-secrets", is_flag=True, help="Leave passwords, tokens and webhook addresses out."
-)
+STANDARD_OUTPUT: Final = Path("-")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _secret_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Say where the passphrase comes from, or that there is none."""
+    bare = click.option(
+        "--no-secrets", is_flag=True, help="Without passwords, tokens and webhook addresses."
+    )
+    piped = click.option(
+        "--passphrase-stdin", is_flag=True, help="Read the passphrase from standard input."
+    )
+    return bare(piped(function))
 
 
 @click.group(cls=Commands)
@@ -27,29 +37,26 @@ def config() -> None:
 
 @config.command("export")
 @click.argument("file", type=click.Path(path_type=Path))
-@_no_secrets
-@_passphrase_stdin
+@_secret_options
 @in_app
 def export_(file: Path, no_secrets: bool, passphrase_stdin: bool) -> None:
     """Write all settings to FILE ("-" is standard output); an existing file is never replaced.
 
     Configuration Backup is announced as if the file was made in the browser.
     """
-    if file != Path("-") and file.exists():
+    if file != STANDARD_OUTPUT and file.exists():
         fail(f"{file} exists already. Choose another name.")
     typed = None if no_secrets else _passphrase(passphrase_stdin, confirm=True)
-    made = config_backups.back_up(typed, destination=str(file))
-    if file == Path("-"):
-        click.get_binary_stream("stdout").write(made.content)
-        return
-    _write(file, made.content)
-    click.echo(f"Wrote {file}, {'secrets sealed' if made.encrypted else 'without secrets'}.")
+    made = config_backups.back_up(
+        typed, destination=str(file), store=lambda made: _store(file, made.content)
+    )
+    if file != STANDARD_OUTPUT:
+        click.echo(f"Wrote {file}, {'secrets sealed' if made.encrypted else 'without secrets'}.")
 
 
 @config.command("import")
 @click.argument("file", type=click.File("rb"))
-@_no_secrets
-@_passphrase_stdin
+@_secret_options
 @in_app
 def import_(file: Any, no_secrets: bool, passphrase_stdin: bool) -> None:
     """Bring the settings of FILE into this installation, which must be a fresh one.
@@ -86,8 +93,11 @@ def _say(summary: Summary) -> None:
         click.echo("Notifications are set exactly as they were.")
 
 
-def _write(file: Path, content: bytes) -> None:
+def _store(file: Path, content: bytes) -> None:
     """Write a new file that only its owner may read."""
+    if file == STANDARD_OUTPUT:
+        click.echo(content, nl=False)
+        return
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as opened:
         opened.write(content)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,11 +41,20 @@ class ExportFile:
     encrypted: bool
 
 
-def back_up(typed: str | None, *, destination: str) -> ExportFile:
-    """Make a configuration backup and publish config_backup with it.
+def _hand_over(_file: ExportFile) -> None:
+    """Leave the file to the caller."""
 
-    `typed` is the passphrase; None leaves the secrets out. A failure is reported as system_error
-    before it is raised.
+
+def back_up(
+    typed: str | None,
+    *,
+    destination: str,
+    store: Callable[[ExportFile], None] = _hand_over,
+) -> ExportFile:
+    """Make a configuration backup, store it, and publish config_backup with it.
+
+    `typed` is the passphrase; None leaves the secrets out. A failure, also one of `store`, is
+    reported as system_error before it is raised.
 
     Raises:
         InvalidError: the passphrase is too short; this is nobody's failure and not reported.
@@ -53,6 +62,7 @@ def back_up(typed: str | None, *, destination: str) -> ExportFile:
     """
     try:
         file = export(typed)
+        store(file)
         with transaction() as session:
             outbox.publish(
                 session,
