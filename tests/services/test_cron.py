@@ -25,7 +25,8 @@ from webapp.services import cron
         ("0 4 1 1,7 *", "On day 1 of the month at 04:00 in January and July"),
         ("0 4 1 * mon", "On day 1 of the month and every Monday at 04:00"),
         ("*/10 * * * 1-5", "Every 10 minutes, Monday to Friday"),
-        ("0,30 8-12 * * *", "Every day at minute 0 and 30 of the hours 8, 9, 10, 11 and 12"),
+        ("0,30 8-12 * * *", "Every day at minute 0 and 30 of the hours 8 to 12"),
+        ("0 4 1-7 * *", "On days 1 to 7 of the month at 04:00"),
         ("0 2 * * 0-7", "Every day at 02:00"),
     ],
 )

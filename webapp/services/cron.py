@@ -199,7 +199,21 @@ def _times(cron: Cron) -> str:
     times = [f"{hour:02}:{minute:02}" for hour in cron.hour.values for minute in cron.minute.values]
     if len(times) <= TIMES_SPELLED_OUT:
         return _and(times)
-    return f"minute {_and(cron.minute.values)} of the hours {_and(cron.hour.values)}"
+    return f"minute {_ranges(cron.minute.values)} of the hours {_ranges(cron.hour.values)}"
+
+
+def _ranges(values: Sequence[int]) -> str:
+    """Return "8 to 17", "0, 15, 30 and 45", "1, 2 and 8 to 12"."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and runs[-1][-1] == value - 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    said: list[str] = []
+    for run in runs:
+        said.extend([f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run))
+    return _and(said)
 
 
 def _days(cron: Cron) -> str:
@@ -214,7 +228,7 @@ def _days(cron: Cron) -> str:
 
 def _month_days(cron: Cron) -> str:
     noun = "day" if len(cron.day.values) == 1 else "days"
-    return f"on {noun} {_and(cron.day.values)} of the month"
+    return f"on {noun} {_ranges(cron.day.values)} of the month"
 
 
 def _weekdays(values: Sequence[int]) -> str:
