@@ -69,6 +69,13 @@ def upgrade() -> None:
     sa.Column('leased_until', sa.DateTime(), nullable=False),
     sa.PrimaryKeyConstraint('name', name=op.f('pk_lease'))
     )
+    op.create_table('rate_bucket',
+    sa.Column('key', sa.String(length=64), nullable=False),
+    sa.Column('tokens', sa.Double(), nullable=False),
+    sa.Column('updated_at', sa.DateTime(), nullable=False),
+    sa.Column('blocked_until', sa.DateTime(), nullable=True),
+    sa.PrimaryKeyConstraint('key', name=op.f('pk_rate_bucket'))
+    )
     op.create_table('setting',
     sa.Column('key', sa.String(length=60), nullable=False),
     sa.Column('value', sa.Text(), nullable=False),
@@ -217,7 +224,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_event'))
     )
     with op.batch_alter_table('event', schema=None) as batch_op:
+        batch_op.create_index('ix_event_job_id_id', ['job_id', 'id'], unique=False)
         batch_op.create_index('ix_event_occurred_at_id', ['occurred_at', 'id'], unique=False)
+        batch_op.create_index('ix_event_type_id', ['type', 'id'], unique=False)
 
     op.create_table('run_line',
     sa.Column('id', sa.Integer(), nullable=False),
@@ -248,6 +257,8 @@ def upgrade() -> None:
     sa.Column('finished_at', sa.DateTime(), nullable=True),
     sa.Column('lease_owner', sa.String(length=120), nullable=True),
     sa.Column('leased_until', sa.DateTime(), nullable=True),
+    sa.Column('bundle_id', sa.String(length=36), nullable=True),
+    sa.Column('fallback_for', sa.String(length=36), nullable=True),
     sa.Column('resend_of', sa.String(length=36), nullable=True),
     sa.Column('progress', sa.JSON(), nullable=True),
     sa.Column('rendered', sa.JSON(), nullable=True),
@@ -257,8 +268,10 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_delivery'))
     )
     with op.batch_alter_table('delivery', schema=None) as batch_op:
+        batch_op.create_index('ix_delivery_bundle_id', ['bundle_id'], unique=False, sqlite_where=sa.text('bundle_id IS NOT NULL'), postgresql_where=sa.text('bundle_id IS NOT NULL'))
         batch_op.create_index('ix_delivery_channel_id_id', ['channel_id', 'id'], unique=False)
         batch_op.create_index('ix_delivery_event_id', ['event_id'], unique=False)
+        batch_op.create_index('ix_delivery_fallback_for', ['fallback_for'], unique=False, sqlite_where=sa.text('fallback_for IS NOT NULL'), postgresql_where=sa.text('fallback_for IS NOT NULL'))
         batch_op.create_index('ix_delivery_open', ['next_attempt_at', 'id'], unique=False, sqlite_where=sa.text('next_attempt_at IS NOT NULL'), postgresql_where=sa.text('next_attempt_at IS NOT NULL'))
         batch_op.create_index('ix_delivery_state_id', ['state', 'id'], unique=False)
 
@@ -317,8 +330,10 @@ def downgrade() -> None:
     with op.batch_alter_table('delivery', schema=None) as batch_op:
         batch_op.drop_index('ix_delivery_state_id')
         batch_op.drop_index('ix_delivery_open', sqlite_where=sa.text('next_attempt_at IS NOT NULL'), postgresql_where=sa.text('next_attempt_at IS NOT NULL'))
+        batch_op.drop_index('ix_delivery_fallback_for', sqlite_where=sa.text('fallback_for IS NOT NULL'), postgresql_where=sa.text('fallback_for IS NOT NULL'))
         batch_op.drop_index('ix_delivery_event_id')
         batch_op.drop_index('ix_delivery_channel_id_id')
+        batch_op.drop_index('ix_delivery_bundle_id', sqlite_where=sa.text('bundle_id IS NOT NULL'), postgresql_where=sa.text('bundle_id IS NOT NULL'))
 
     op.drop_table('delivery')
     with op.batch_alter_table('run_line', schema=None) as batch_op:
@@ -326,7 +341,9 @@ def downgrade() -> None:
 
     op.drop_table('run_line')
     with op.batch_alter_table('event', schema=None) as batch_op:
+        batch_op.drop_index('ix_event_type_id')
         batch_op.drop_index('ix_event_occurred_at_id')
+        batch_op.drop_index('ix_event_job_id_id')
 
     op.drop_table('event')
     with op.batch_alter_table('artifact', schema=None) as batch_op:
@@ -356,6 +373,7 @@ def downgrade() -> None:
     op.drop_table('user')
     op.drop_table('source')
     op.drop_table('setting')
+    op.drop_table('rate_bucket')
     op.drop_table('lease')
     op.drop_table('event_setting')
     op.drop_table('error_report')

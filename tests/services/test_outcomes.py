@@ -17,7 +17,7 @@ from webapp.models.delivery import Attempt, Delivery, EventRow, State
 from webapp.models.routing import GlobalChannel
 from webapp.notify.channels.base import Receipt
 from webapp.notify.events import BY_TYPE
-from webapp.services import channel_health, claims, outbox, outcomes, routing
+from webapp.services import channel_health, claims, due, outbox, outcomes, routing
 from webapp.services.claims import Claim
 from webapp.services.outcomes import Result
 from webapp.services.routing import Target
@@ -55,7 +55,7 @@ def queue(channel: ChannelRow, event_type: str = "restore_failure", **options: A
 
 
 def claim_one() -> Claim:
-    [claim] = claims.claim_due(10)
+    [claim] = claims.claim_due(10).claims
     return claim
 
 
@@ -106,14 +106,16 @@ def test_a_claim_carries_all_that_sending_needs() -> None:
 def test_what_is_claimed_is_not_claimed_again() -> None:
     queue(make_channel())
     claim_one()
-    assert claims.claim_due(10) == []
+    assert claims.claim_due(10).claims == []
 
 
 def test_full_lanes_are_passed_over() -> None:
     busy, free = make_channel(name="Busy"), make_channel(name="Free")
     queue(busy)
     queue(free)
-    assert [claim.channel.name for claim in claims.claim_due(10, full_lanes=[busy.id])] == ["Free"]
+    assert [claim.channel.name for claim in claims.claim_due(10, passed_over=[busy.id]).claims] == [
+        "Free"
+    ]
 
 
 def test_a_receipt_ends_the_delivery_and_is_logged() -> None:
@@ -145,7 +147,7 @@ def test_a_renewed_lease_is_not_taken_over(later: Callable[[timedelta], None]) -
     later(timedelta(seconds=30))
     claims.renew([claim])
     later(timedelta(seconds=30))
-    assert claims.claim_due(10) == []
+    assert claims.claim_due(10).claims == []
 
 
 def test_a_released_claim_is_due_at_once_and_its_attempt_does_not_count() -> None:
@@ -180,7 +182,7 @@ def test_a_transient_error_is_retried_by_the_list(
         assert row.state == State.RETRYING
         assert row.next_attempt_at is not None
         waits.append(round((row.next_attempt_at - clock.now()).total_seconds()))
-        assert claims.claim_due(1) == []
+        assert claims.claim_due(1).claims == []
         later(row.next_attempt_at - clock.now())
     assert waits == [10, 60, 300, 900]
 
@@ -211,7 +213,7 @@ def test_what_waited_longer_than_a_day_expires_without_another_attempt(
 ) -> None:
     delivery_id = queue(make_channel())
     later(timedelta(hours=25))
-    assert claims.claim_due(10) == []
+    assert claims.claim_due(10).claims == []
     assert stored(delivery_id).state == State.EXPIRED
 
 
@@ -235,7 +237,7 @@ def test_switching_a_channel_off_skips_what_waits_for_it() -> None:
     delivery_id = queue(row)
     with transaction() as session:
         session.get_one(ChannelRow, row.id).enabled = False
-    assert claims.claim_due(10) == []
+    assert claims.claim_due(10).claims == []
     assert (stored(delivery_id).state, stored(delivery_id).reason) == (
         State.SKIPPED,
         routing.CHANNEL_OFF,
@@ -252,8 +254,8 @@ def test_a_deleted_channel_fails_its_deliveries_with_words() -> None:
     delivery_id = queue(row)
     with transaction() as session:
         session.delete(session.get_one(ChannelRow, row.id))
-    assert claims.claim_due(10) == []
-    assert stored(delivery_id).reason == claims.CHANNEL_GONE
+    assert claims.claim_due(10).claims == []
+    assert stored(delivery_id).reason == due.CHANNEL_GONE
 
 
 # health ---------------------------------------------------------------------------------------
@@ -293,9 +295,9 @@ def test_an_error_about_the_channel_breaks_it_and_the_message_waits() -> None:
 def test_other_messages_to_a_broken_channel_wait_as_well() -> None:
     row = make_channel()
     first, second = queue(row), queue(row)
-    taken = claims.claim_due(1)
+    taken = claims.claim_due(1).claims
     finish(taken[0], error=PermanentError("404", breaks_channel=True))
-    assert claims.claim_due(10) == []
+    assert claims.claim_due(10).claims == []
     assert {stored(first).state, stored(second).state} == {State.RETRYING}
 
 
@@ -345,8 +347,8 @@ def test_claims_walk_the_index_of_open_deliveries_and_sort_nothing() -> None:
         def keep(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
             asked.append((statement, parameters))
 
-        given = {"now": clock.now(), "limit": 64, "full": [1, 2]}
-        connection.execute(claims._DUE, given)
+        given = {"now": clock.now(), "limit": 64, "passed": [1, 2]}
+        connection.execute(due.DUE, given)
         statement, parameters = asked[-1]
         plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
     assert "SEARCH delivery USING INDEX ix_delivery_open" in plan

@@ -159,3 +159,15 @@ def _ask(host: str, port: int) -> list[Target]:
     except UnicodeError as error:
         raise UnknownHostError(f"{host!r} is no host name.", is_final=True) from error
     return [(family, cast("tuple[str | int, ...]", address)) for family, *_, address in found]
+
+
+def looks_local(host: str) -> bool:
+    """Say whether a host is of the own network by its text: a private address, or a name that no
+    public resolver knows. Nothing is looked up; use it for politeness and never for safety.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return "." not in name or name.endswith((".local", ".lan", ".home.arpa", ".internal"))
+    return address.is_private or address.is_loopback

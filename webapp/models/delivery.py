@@ -45,7 +45,11 @@ class EventRow(Base):
     """One occurrence of an event. `payload` holds the fields of its dataclass."""
 
     __tablename__ = "event"
-    __table_args__ = (Index("ix_event_occurred_at_id", "occurred_at", "id"),)
+    __table_args__ = (
+        Index("ix_event_occurred_at_id", "occurred_at", "id"),
+        Index("ix_event_type_id", "type", "id"),
+        Index("ix_event_job_id_id", "job_id", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=ids.uuid7)
     type: Mapped[str] = mapped_column(String(40))
@@ -76,6 +80,18 @@ class Delivery(Base):
         Index("ix_delivery_state_id", "state", "id"),
         Index("ix_delivery_channel_id_id", "channel_id", "id"),
         Index("ix_delivery_event_id", "event_id"),
+        Index(
+            "ix_delivery_bundle_id",
+            "bundle_id",
+            sqlite_where=text("bundle_id IS NOT NULL"),
+            postgresql_where=text("bundle_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_delivery_fallback_for",
+            "fallback_for",
+            sqlite_where=text("fallback_for IS NOT NULL"),
+            postgresql_where=text("fallback_for IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=ids.uuid7)
@@ -98,6 +114,11 @@ class Delivery(Base):
     finished_at: Mapped[datetime | None]
     lease_owner: Mapped[str | None] = mapped_column(String(120))
     leased_until: Mapped[datetime | None]
+    bundle_id: Mapped[str | None] = mapped_column(String(36))
+    """The delivery whose message names this one as well, when a storm outgrew the channel's rate.
+    It stays for the retries, so that a repetition of the message names the same events."""
+    fallback_for: Mapped[str | None] = mapped_column(String(36))
+    """The delivery that this one stands in for, because its channel fails."""
     resend_of: Mapped[str | None] = mapped_column(String(36))
     """The delivery that this one repeats on somebody's request."""
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON)

@@ -39,3 +39,16 @@ class Lease(Base):
     name: Mapped[str] = mapped_column(String(60), primary_key=True)
     owner: Mapped[str] = mapped_column(String(120))
     leased_until: Mapped[datetime]
+
+
+class RateBucket(Base):
+    """What a target still takes, shared by all processes and kept over restarts."""
+
+    __tablename__ = "rate_bucket"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of the target, which may be secret."""
+    tokens: Mapped[float]
+    updated_at: Mapped[datetime]
+    blocked_until: Mapped[datetime | None]
+    """Set by the service's own "too many requests"."""

@@ -5,31 +5,25 @@ whose holder died becomes due by itself. Many rows are claimed in one transactio
 of a transaction is its commit.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
-from sqlalchemy import Table, bindparam, insert, or_, select, text, update
+from sqlalchemy import Table, bindparam, select, text, update
 from sqlalchemy.orm import Session
 
 from webapp.core import clock
 from webapp.models.channel import ChannelRow
-from webapp.models.delivery import Attempt, Delivery, EventRow, State
+from webapp.models.delivery import Delivery, State
 from webapp.models.user import User
-from webapp.notify.events.channel_test import ChannelTest
-from webapp.services import preferences, processes
+from webapp.services import admission, due, preferences, processes
+from webapp.services.admission import Parcel
+from webapp.services.due import DueRow
 from webapp.services.preferences import Preferences
-from webapp.services.routing import CHANNEL_OFF
 from webapp.services.transaction import RING, reading, transaction
 
 LEASE: Final = timedelta(seconds=45)  # well above the 30 s after which a call is cut off
-CHANNEL_GONE: Final = "The channel was deleted."
-LEASE_LOST: Final = "No result before the lease ran out: the process was stopped while sending."
-EXPIRED: Final = "It could not be delivered within 24 hours."
-
-_Row = Any
-"""A row of `_DUE`, whose columns SQLAlchemy cannot type by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +46,33 @@ class Claim:
     recipient_timezone: str | None
     progress: dict[str, Any]
     channel: ChannelRow
+    stands_in_for: str | None
+    """The channel whose message this is, when this one is its fallback."""
     preferences: Preferences
+    others: tuple["Claim", ...] = ()
+    """Deliveries of other events that the same message names."""
+
+    @property
+    def whole(self) -> tuple["Claim", ...]:
+        """This delivery and those that go with it."""
+        return (self, *self.others)
 
 
-def claim_due(limit: int, *, full_lanes: Collection[int] = ()) -> list[Claim]:
+@dataclass(frozen=True)
+class Claimed:
+    """What is to be sent now."""
+
+    claims: list[Claim] = field(default_factory=list)
+    parked: Mapping[int, datetime] = field(default_factory=dict)
+    """Channels that have more but may not get it before that moment."""
+    more: bool = False
+    """True when there may be more that is due."""
+
+
+def claim_due(limit: int, *, passed_over: Collection[int] = ()) -> Claimed:
     """Lease up to `limit` due deliveries, oldest first, except those of the given channels."""
     with transaction() as session:
-        return claim(session, limit, full_lanes)
+        return claim(session, limit, passed_over)
 
 
 def renew(claims: Iterable[Claim]) -> None:
@@ -73,13 +87,13 @@ def renew(claims: Iterable[Claim]) -> None:
                 Delivery.state == State.SENDING,
             )
             .values(leased_until=now + LEASE, next_attempt_at=now + LEASE),
-            [{"of": claim.delivery_id, "number": claim.attempt} for claim in claims],
+            [{"of": one.delivery_id, "number": one.attempt} for one in _all(claims)],
         )
 
 
 def release(claims: Iterable[Claim]) -> None:
     """Give back claims that were not begun; their attempt does not count."""
-    rows = [{"of": claim.delivery_id, "number": claim.attempt} for claim in claims]
+    rows = [{"of": one.delivery_id, "number": one.attempt} for one in _all(claims)]
     if not rows:
         return
     with transaction() as session:
@@ -92,6 +106,10 @@ def release(claims: Iterable[Claim]) -> None:
             ).bindparams(bindparam("now", type_=Delivery.next_attempt_at.type)),
             [row | {"now": clock.now()} for row in rows],
         )
+
+
+def _all(claims: Iterable[Claim]) -> Iterator[Claim]:
+    return (one for claim in claims for one in claim.whole)
 
 
 def release_dead_leases() -> int:
@@ -115,78 +133,39 @@ def release_dead_leases() -> int:
     return len(freed)
 
 
-def next_due(*, full_lanes: Collection[int] = ()) -> datetime | None:
+def next_due(*, passed_over: Collection[int] = ()) -> datetime | None:
     """Return when the next open delivery of other channels becomes due (or its lease ends)."""
     with reading() as session:
-        found: datetime | None = session.connection().scalar(_NEXT, {"full": list(full_lanes)})
-        return found
+        return due.next_due(session, passed_over)
 
 
-def claim(session: Session, limit: int, full_lanes: Collection[int] = ()) -> list[Claim]:
+def claim(session: Session, limit: int, passed_over: Collection[int] = ()) -> Claimed:
     """Lease up to `limit` due deliveries in the caller's transaction."""
     now = clock.now()
-    due = session.connection().execute(_DUE, {"now": now, "limit": limit, "full": list(full_lanes)})
-    takers = [row for row in due.all() if not _closed_without_attempt(session, row, now)]
-    if not takers:
-        return []
-    session.connection().execute(
-        _LEASE,
-        {
-            "ids": [row.id for row in takers],
-            "owner": processes.owner(),
-            "until": now + LEASE,
-        },
-    )
-    return _claims(session, takers)
+    rows = due.due_rows(session, now, limit, passed_over)
+    if not rows:
+        return Claimed()
+    admitted = admission.admit(session, rows)
+    going = [row for parcel in admitted.parcels for row in parcel.rows]
+    if going:
+        session.connection().execute(
+            _LEASE,
+            {
+                "ids": [row.id for row in going],
+                "owner": processes.owner(),
+                "until": now + LEASE,
+            },
+        )
+    return Claimed(_claims(session, admitted.parcels), admitted.parked, len(rows) >= limit)
 
 
-# The statements are built once: building one anew took as long as running it. The planner walks
-# ix_delivery_open and looks the other two tables up by key; a test asserts it.
-_d: Final = cast("Table", Delivery.__table__)
-_e: Final = cast("Table", EventRow.__table__)
-_c: Final = cast("Table", ChannelRow.__table__)
-_NOT_FULL: Final = or_(
-    _d.c.channel_id.is_(None), _d.c.channel_id.not_in(bindparam("full", expanding=True))
-)
-_NEXT: Final = (
-    select(_d.c.next_attempt_at)
-    .where(_d.c.next_attempt_at.is_not(None), _NOT_FULL)
-    .order_by(_d.c.next_attempt_at)
-    .limit(1)
-)
-_DUE: Final = (
-    select(
-        _d.c.id,
-        _d.c.state,
-        _d.c.attempts,
-        _d.c.created_at,
-        _d.c.expires_at,
-        _d.c.channel_id,
-        _d.c.recipient,
-        _d.c.progress,
-        _d.c.event_id,
-        _e.c.type.label("event_type"),
-        _e.c.payload,
-        _e.c.occurred_at,
-        _e.c.is_test,
-        _e.c.job_id,
-        _c.c.type.label("channel_type"),
-        _c.c.name.label("channel_name"),
-        _c.c.config,
-        _c.c.enabled,
-    )
-    .select_from(_d.join(_e, _e.c.id == _d.c.event_id).outerjoin(_c, _c.c.id == _d.c.channel_id))
-    .where(_d.c.next_attempt_at <= bindparam("now"), _NOT_FULL)
-    .order_by(_d.c.next_attempt_at, _d.c.id)
-    .limit(bindparam("limit"))
-    .with_for_update(of=_d, skip_locked=True)
-)
+_delivery: Final = cast("Table", Delivery.__table__)
 _LEASE: Final = (
-    update(_d)
-    .where(_d.c.id.in_(bindparam("ids", expanding=True)))
+    update(_delivery)
+    .where(_delivery.c.id.in_(bindparam("ids", expanding=True)))
     .values(
         state=State.SENDING,
-        attempts=_d.c.attempts + 1,
+        attempts=_delivery.c.attempts + 1,
         lease_owner=bindparam("owner"),
         leased_until=bindparam("until"),
         next_attempt_at=bindparam("until"),
@@ -194,56 +173,17 @@ _LEASE: Final = (
 )
 
 
-def _closed_without_attempt(session: Session, row: _Row, now: datetime) -> bool:
-    """Close a due delivery that must not be sent any more; say whether that was so."""
-    if row.state == State.SENDING:
-        _write_lost_attempt(session, row, now)
-    if row.expires_at is not None and now >= row.expires_at:
-        values: dict[str, Any] = {"state": State.EXPIRED, "reason": EXPIRED}
-    elif row.config is None:
-        values = {"state": State.FAILED, "reason": CHANNEL_GONE}
-    elif not row.enabled and row.event_type != ChannelTest.type:
-        # somebody may test a channel before switching it on
-        values = {"state": State.SKIPPED, "reason": CHANNEL_OFF}
-    else:
-        return False
-    session.execute(
-        update(Delivery)
-        .where(Delivery.id == row.id)
-        .values(
-            **values, finished_at=now, next_attempt_at=None, lease_owner=None, leased_until=None
-        )
-        .execution_options(synchronize_session=False)
-    )
-    return True
-
-
-def _write_lost_attempt(session: Session, row: _Row, now: datetime) -> None:
-    known = session.scalar(
-        select(Attempt.id).where(Attempt.delivery_id == row.id, Attempt.number == row.attempts)
-    )
-    if known is None:
-        session.execute(
-            insert(Attempt),
-            {
-                "delivery_id": row.id,
-                "number": row.attempts,
-                "started_at": now,
-                "duration_ms": 0,
-                "outcome": "lost",
-                "message": LEASE_LOST,
-                "excerpt": "",
-                "advice": "It may have arrived all the same; a copy bears the same delivery id.",
-            },
-        )
-
-
-def _claims(session: Session, rows: Sequence[_Row]) -> list[Claim]:
+def _claims(session: Session, parcels: Sequence[Parcel]) -> list[Claim]:
+    if not parcels:
+        return []
+    rows = [row for parcel in parcels for row in parcel.rows]
     zones = _zones(session, {row.recipient for row in rows if row.recipient})
     preferred = preferences.load(session)
     channels = {row.channel_id: _channel(row) for row in rows}
-    return [
-        Claim(
+    replaced = _replaced(session, [row.fallback_for for row in rows if row.fallback_for])
+
+    def made(row: DueRow, others: Iterable[DueRow] = ()) -> Claim:
+        return Claim(
             delivery_id=row.id,
             attempt=row.attempts + 1,
             lease_lost=row.state == State.SENDING,
@@ -259,13 +199,18 @@ def _claims(session: Session, rows: Sequence[_Row]) -> list[Claim]:
             recipient_timezone=zones.get((row.recipient or "").casefold()),
             progress=dict(row.progress or {}),
             channel=channels[row.channel_id],
+            stands_in_for=replaced.get(row.fallback_for),
             preferences=preferred,
+            others=tuple(made(other) for other in others),
         )
-        for row in rows
+
+    return [
+        made(parcel.leader, [row for row in parcel.rows if row is not parcel.leader])
+        for parcel in parcels
     ]
 
 
-def _channel(row: _Row) -> ChannelRow:
+def _channel(row: DueRow) -> ChannelRow:
     """Return the channel as it is now, in no session."""
     return ChannelRow(
         id=row.channel_id,
@@ -274,6 +219,16 @@ def _channel(row: _Row) -> ChannelRow:
         config=row.config,
         enabled=row.enabled,
     )
+
+
+def _replaced(session: Session, delivery_ids: Sequence[str]) -> dict[str | None, str]:
+    """Return the names of the channels that fallback deliveries stand in for."""
+    if not delivery_ids:
+        return {}
+    found = session.execute(
+        select(Delivery.id, Delivery.channel_name).where(Delivery.id.in_(delivery_ids))
+    )
+    return {row.id: row.channel_name for row in found}
 
 
 def _zones(session: Session, addresses: Collection[str]) -> dict[str, str | None]:

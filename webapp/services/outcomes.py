@@ -15,14 +15,14 @@ from sqlalchemy.orm import Session
 
 from webapp.core import clock, text
 from webapp.core.errors import ChannelError, PermanentError, TransientError
-from webapp.core.retry import delay
+from webapp.core.retry import LONGEST_HINT, delay
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Attempt, Delivery, State
 from webapp.notify.channels.base import Receipt
 from webapp.notify.events.system_error import SystemError
-from webapp.services import channel_health, channels, claims, outbox
+from webapp.services import channel_health, channels, claims, fallbacks, outbox, rates
 from webapp.services.channel_health import PROBE_EVERY, Sign
-from webapp.services.claims import Claim
+from webapp.services.claims import Claim, Claimed
 from webapp.services.transaction import transaction
 
 logger = logging.getLogger(__name__)
@@ -52,12 +52,12 @@ def record(results: Sequence[Result]) -> None:
 
 
 def record_and_claim(
-    results: Sequence[Result], limit: int, *, full_lanes: Collection[int] = ()
-) -> list[Claim]:
+    results: Sequence[Result], limit: int, *, passed_over: Collection[int] = ()
+) -> Claimed:
     """Record and lease the next deliveries in one transaction."""
     with transaction() as session:
         _record(session, results)
-        return claims.claim(session, limit, full_lanes)
+        return claims.claim(session, limit, passed_over)
 
 
 def _record(session: Session, results: Sequence[Result]) -> None:
@@ -66,15 +66,27 @@ def _record(session: Session, results: Sequence[Result]) -> None:
         logger.warning("late results left out", extra={"count": len(results) - len(mine)})
     if not mine:
         return
-    session.execute(insert(Attempt), [_attempt(result) for result in mine])
-    session.connection().execute(_MOVE, [_next_state(result) for result in mine])
+    whole = [(result, one) for result in mine for one in result.claim.whole]
+    session.execute(insert(Attempt), [_attempt(result, one) for result, one in whole])
+    states = {result.claim.delivery_id: _next_state(result) for result in mine}
+    session.connection().execute(
+        _MOVE,
+        [states[result.claim.delivery_id] | {"of": one.delivery_id} for result, one in whole],
+    )
     for result in mine:
-        if result.receipt is not None and result.receipt.config_changes:
-            channels.store_config_changes(
-                session, result.claim.channel.id, result.receipt.config_changes
-            )
+        _keep_what_the_service_said(session, result)
     for row in channel_health.note(session, [_sign(result) for result in mine]):
         _tell_that_broken(session, row, mine)
+    for result in mine:
+        fallbacks.settle(session, result.claim, result.error)
+
+
+def _keep_what_the_service_said(session: Session, result: Result) -> None:
+    row, error = result.claim.channel, result.error
+    if result.receipt is not None and result.receipt.config_changes:
+        channels.store_config_changes(session, row.id, result.receipt.config_changes)
+    if isinstance(error, TransientError) and error.retry_after and error.status == "429":
+        rates.block(session, row, clock.now() + min(error.retry_after, LONGEST_HINT))
 
 
 _MOVE: Final = (
@@ -97,21 +109,31 @@ def _still_mine(session: Session, results: Sequence[Result]) -> list[Result]:
         for row in session.execute(
             select(Delivery.id, Delivery.attempts)
             .where(
-                Delivery.id.in_([result.claim.delivery_id for result in results]),
+                Delivery.id.in_(
+                    [one.delivery_id for result in results for one in result.claim.whole]
+                ),
                 Delivery.state == State.SENDING,
             )
             .with_for_update()
         )
     }
     return [
-        result for result in results if stored.get(result.claim.delivery_id) == result.claim.attempt
+        replace(result, claim=mine)
+        for result in results
+        if (mine := _part_of(result.claim, stored)) is not None
     ]
 
 
-def _attempt(result: Result) -> dict[str, Any]:
+def _part_of(claim: Claim, stored: Mapping[str, int]) -> Claim | None:
+    """Return the claim with those of its deliveries that are still ours."""
+    mine = [one for one in claim.whole if stored.get(one.delivery_id) == one.attempt]
+    return replace(mine[0], others=tuple(mine[1:])) if mine else None
+
+
+def _attempt(result: Result, claim: Claim) -> dict[str, Any]:
     known = {
-        "delivery_id": result.claim.delivery_id,
-        "number": result.claim.attempt,
+        "delivery_id": claim.delivery_id,
+        "number": claim.attempt,
         "started_at": result.started_at,
         "duration_ms": round(result.took.total_seconds() * 1000),
     }
@@ -148,7 +170,7 @@ def _next_state(result: Result) -> dict[str, Any]:
         values["state"] = State.SENT
     else:
         values |= _after_error(result, now)
-    return {"of": result.claim.delivery_id} | {f"new_{key}": value for key, value in values.items()}
+    return {f"new_{key}": value for key, value in values.items()}
 
 
 def _after_error(result: Result, now: datetime) -> dict[str, Any]:

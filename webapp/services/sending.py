@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -11,8 +12,8 @@ from webapp.core.errors import AppError, ChannelError, PermanentError, SecretErr
 from webapp.core.secrets import mask
 from webapp.notify.channels.base import EXCERPT_LIMIT, Channel, Rendered
 from webapp.notify.events import BY_TYPE, Event
-from webapp.notify.message import Message, Reader, compose
-from webapp.services import channels, system_errors
+from webapp.notify.message import Message, Reader, Text, compose
+from webapp.services import bundles, channels, system_errors
 from webapp.services.claims import Claim
 from webapp.services.installation import installation
 from webapp.services.outcomes import Result
@@ -81,7 +82,6 @@ def _open(claim: Claim) -> Channel:
 
 
 def _message(claim: Claim) -> Message:
-    event = _event(claim)
     preferred = claim.preferences
     reader = Reader(
         timezone=claim.recipient_timezone or preferred.timezone,
@@ -91,7 +91,7 @@ def _message(claim: Claim) -> Message:
     )
     late_by = clock.now() - claim.occurred_at
     return compose(
-        event.say(reader),
+        _text(claim, reader),
         reader,
         event_id=claim.event_id,
         delivery_id=claim.delivery_id,
@@ -102,6 +102,17 @@ def _message(claim: Claim) -> Message:
         recipient=claim.recipient,
         thread="" if claim.job_id is None else f"job-{claim.job_id}",
         attempt=claim.attempt,
+    )
+
+
+def _text(claim: Claim, reader: Reader) -> Text:
+    if claim.others:
+        return bundles.say([(_event(one), one.occurred_at) for one in claim.whole], reader)
+    said = _event(claim).say(reader)
+    if claim.stands_in_for is None:
+        return said
+    return replace(
+        said, text=f"{said.text}\nSent through this channel because {claim.stands_in_for} fails."
     )
 
 

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from flask import Flask
@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from webapp.core import bell, clock
 from webapp.core.errors import PermanentError
 from webapp.services import claims, outcomes, sending, system_errors
-from webapp.services.claims import Claim
+from webapp.services.claims import Claim, Claimed
 from webapp.services.outcomes import Result
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class Dispatcher:
         self._most_threads = most_threads
         self._stopping = threading.Event()
         self._pump = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._parked: dict[int, datetime] = {}
+        """Until when channels have used up their rate; only the pump looks at it."""
         self.moved_at = time.monotonic()
         """When the pump last went round; a watchdog may look at it."""
 
@@ -116,18 +118,21 @@ class Dispatcher:
             time.sleep(GATHER)
         results, dropped = self._take()
         claims.release(dropped)
-        full = self._full_lanes()
+        passed_over = self._passed_over()
         claimed = (
-            self._record_and_claim(results, full)
+            self._record_and_claim(results, passed_over)
             if results
-            else claims.claim_due(BATCH, full_lanes=full)
+            else claims.claim_due(BATCH, passed_over=passed_over)
         )
-        self._hand_out(claimed)
-        if len(claimed) == BATCH:
-            return 0.0
-        due = claims.next_due(full_lanes=self._full_lanes())
-        wait = POLL if due is None else (due - clock.now()) / timedelta(seconds=1)
-        return min(max(wait, SHORTEST_PAUSE), POLL)
+        self._parked |= claimed.parked
+        self._hand_out(claimed.claims)
+        return 0.0 if claimed.more else self._pause()
+
+    def _pause(self) -> float:
+        due = claims.next_due(passed_over=self._passed_over())
+        moments = [*self._parked.values(), *([due] if due else [])]
+        waits = [(moment - clock.now()) / timedelta(seconds=1) for moment in moments]
+        return min(max(min(waits, default=POLL), SHORTEST_PAUSE), POLL)
 
     def _is_busy(self) -> bool:
         """Say whether results come in from a lane that has more to send."""
@@ -142,9 +147,9 @@ class Dispatcher:
                 self._held.pop(claim.delivery_id, None)
         return results, dropped
 
-    def _record_and_claim(self, results: list[Result], full: list[int]) -> list[Claim]:
+    def _record_and_claim(self, results: list[Result], passed_over: list[int]) -> Claimed:
         try:
-            claimed = outcomes.record_and_claim(results, BATCH, full_lanes=full)
+            claimed = outcomes.record_and_claim(results, BATCH, passed_over=passed_over)
         except OperationalError:  # disk full, locked for long: nothing that was sent is forgotten
             with self._lock:
                 self._results[:0] = results
@@ -152,7 +157,7 @@ class Dispatcher:
         except Exception:
             logger.exception("a batch could not be recorded; recording one by one")
             self._record_singly(results)
-            return []
+            return Claimed()
         self._forget(results)
         return claimed
 
@@ -176,9 +181,13 @@ class Dispatcher:
         if held:
             claims.renew(held)
 
-    def _full_lanes(self) -> list[int]:
+    def _passed_over(self) -> list[int]:
+        """Return the channels that get nothing now: enough is waiting, or their rate is used up."""
+        now = clock.now()
+        self._parked = {lane: until for lane, until in self._parked.items() if until > now}
         with self._lock:
-            return [lane for lane, waiting in self._lanes.items() if len(waiting) >= LANE_FULL]
+            full = [lane for lane, waiting in self._lanes.items() if len(waiting) >= LANE_FULL]
+        return [*full, *self._parked]
 
     def _hand_out(self, claimed: list[Claim]) -> None:
         with self._work:

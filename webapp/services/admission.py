@@ -1,0 +1,110 @@
+"""Decides which due deliveries go now: as many messages as their targets take, one for several
+when a storm outgrows that.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from webapp.models.channel import ChannelRow
+from webapp.models.delivery import Delivery
+from webapp.services import rates
+from webapp.services.due import DueRow
+
+BUNDLE_FROM: Final = 5  # fewer than that wait for their turn one by one
+BUNDLE_LIMIT: Final = 50  # events that one message names
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What goes as one message: one delivery, or several of one cause."""
+
+    rows: tuple[DueRow, ...]
+
+    @property
+    def leader(self) -> DueRow:
+        """The delivery whose id the message bears."""
+        return next((row for row in self.rows if row.id == row.bundle_id), self.rows[0])
+
+
+@dataclass
+class Admitted:
+    """What goes now, and which channels have more later."""
+
+    parcels: list[Parcel] = field(default_factory=list)
+    parked: dict[int, datetime] = field(default_factory=dict)
+
+
+def admit(session: Session, rows: Sequence[DueRow]) -> Admitted:
+    """Take what the buckets of the channels grant; the rest stays where it is."""
+    waiting: dict[int, list[Parcel]] = {}
+    for parcel in _parcels(rows):
+        waiting.setdefault(parcel.rows[0].channel_id, []).append(parcel)
+    allowed = rates.admit(
+        session,
+        [(_channel(parcels[0].rows[0]), len(parcels)) for parcels in waiting.values()],
+    )
+    admitted = Admitted()
+    for channel_id, parcels in waiting.items():
+        allowance = allowed.get(channel_id)
+        if allowance is None or allowance.granted == len(parcels):
+            admitted.parcels += parcels
+            continue
+        admitted.parcels += _bundled(session, parcels, allowance.granted)
+        admitted.parked[channel_id] = allowance.next_at
+    return admitted
+
+
+def _parcels(rows: Iterable[DueRow]) -> Iterator[Parcel]:
+    bundles: dict[str, list[DueRow]] = {}
+    for row in rows:
+        if row.bundle_id is None:
+            yield Parcel((row,))
+        else:
+            bundles.setdefault(row.bundle_id, []).append(row)
+    for members in bundles.values():
+        yield Parcel(tuple(members))
+
+
+def _bundled(session: Session, parcels: list[Parcel], granted: int) -> list[Parcel]:
+    """Return as many parcels as were granted; the last one may take others of its cause along."""
+    going = parcels[:granted]
+    if not going or not _may_be_bundled(going[-1]):
+        return going
+    last = going[-1]
+    others = [
+        parcel
+        for parcel in parcels[granted:]
+        if _may_be_bundled(parcel) and parcel.rows[0].event_type == last.rows[0].event_type
+    ]
+    if len(others) < BUNDLE_FROM:
+        return going
+    bundle = (last.rows[0], *(parcel.rows[0] for parcel in others[: BUNDLE_LIMIT - 1]))
+    session.execute(
+        update(Delivery)
+        .where(Delivery.id.in_([row.id for row in bundle]))
+        .values(bundle_id=last.rows[0].id)
+        .execution_options(synchronize_session=False)
+    )
+    return [*going[:-1], Parcel(bundle)]
+
+
+def _may_be_bundled(parcel: Parcel) -> bool:
+    """Tests, direct mail, stand-ins and what was tried before go on their own."""
+    [row, *more] = parcel.rows
+    return not (
+        more
+        or row.is_test
+        or row.recipient
+        or row.fallback_for
+        or row.attempts
+        or row.bundle_id is not None
+    )
+
+
+def _channel(row: DueRow) -> ChannelRow:
+    return ChannelRow(id=row.channel_id, type=row.channel_type, config=row.config)
