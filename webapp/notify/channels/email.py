@@ -4,6 +4,7 @@ import re
 import smtplib
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -12,6 +13,7 @@ from wtforms.validators import DataRequired, InputRequired, NumberRange, Validat
 
 from webapp.core.buckets import Rate
 from webapp.core.errors import ChannelError, PermanentError, TransientError
+from webapp.core.secrets import mask
 from webapp.notify import mail, mail_reader
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import (
@@ -262,7 +264,7 @@ class Email(Channel):
             subject_prefix=self._text("subject_prefix"),
         )
         try:
-            body = mail.build(message, envelope, to)
+            body = mail.build(_without(message, self.secrets), envelope, to)
         except (ValueError, IndexError) as error:  # the library's words for what is no address
             raise PermanentError(
                 "An address of this mail cannot be used.",
@@ -436,6 +438,22 @@ class _State:
 
     handing_over: bool = False
     """True while the server may have taken the mail without our knowing."""
+
+
+def _without(message: Message, secrets: tuple[str, ...]) -> Message:
+    """Return the message with secrets masked: in the encoded mail nobody would find them again."""
+    if not secrets:
+        return message
+    return replace(
+        message,
+        title=mask(message.title, secrets),
+        text=mask(message.text, secrets),
+        error=mask(message.error, secrets),
+        fields=tuple(
+            replace(field, name=mask(field.name, secrets), value=mask(field.value, secrets))
+            for field in message.fields
+        ),
+    )
 
 
 def _people(count: int) -> str:
