@@ -131,6 +131,7 @@ def test_a_test_works_without_javascript(signed_in: OpenPage, peer: Peer) -> Non
     make_hook(peer, name="Ops alerts")
     page = signed_in("/channels", javascript=False)
     page.get_by_role("button", name="Test Ops alerts").click()
+    expect(page.locator(".strip")).to_be_visible()
     peer.wait()
     page.reload()
     expect(page.locator(".strip")).to_contain_text("Test sent in")

@@ -246,11 +246,13 @@ def _page(
 ) -> Response:
     """Answer with the form and its preview, or with one partial of them."""
     sample = request.form.get("sample", "failure")
+    existing = None if htmx.is_htmx() else editor.existing
     return htmx.render(
         "channels/new.html" if editor.is_new else "channels/edit.html",
         partial,
         status,
         editor=editor,
+        item=channel_list.one(existing.row.id) if existing else None,
         types=CHANNELS,
         trial=trial,
         what=what,
