@@ -3,10 +3,8 @@
 import errno
 import gc
 import os
-import signal
 import threading
 from dataclasses import replace
-from types import FrameType
 from typing import Any, Final
 
 import click
@@ -20,13 +18,14 @@ from webapp.cli.base import one_line_errors
 from webapp.core import logs
 from webapp.core.errors import AppError
 from webapp.core.settings import Settings
+from webapp.core.signals import StopSignals
 from webapp.services import htmx_source, schema, setup_code, users
 from webapp.workers import runtime
 from webapp.workers.http import Http
 
 FINISH_WITHIN: Final = 32.0  # seconds; a call to a service is cut off after 30
 _FLASK_OPTIONS: Final = frozenset({"env_file", "app", "debug"})
-AT_ONCE: Final = b"Stopped at once. What was being sent is sent after the next start.\n"
+AT_ONCE: Final = "Stopped at once. What was being sent is sent after the next start."
 CDN_CHECK_AFTER: Final = 1.0  # seconds; the first pages come first
 
 
@@ -95,7 +94,7 @@ def serve(settings: Settings) -> None:
         ServerError: the address cannot be listened on.
         SchemaError: the database does not fit this version.
     """
-    signals = _Signals()
+    signals = StopSignals(AT_ONCE)
     app = create_app(settings)
     http = _listen(app, settings)
     with app.app_context():
@@ -107,7 +106,7 @@ def serve(settings: Settings) -> None:
         gc.collect()
         gc.freeze()  # what lives until the end need not be looked at again and again
         _say_later_when_htmx_is_out_of_reach(app)
-        http.run(lambda: not signals.came)
+        http.run(lambda: signals.came is None)
     finally:
         click.echo("Stopping: finishing what is being sent …")
         http.stop()
@@ -117,21 +116,6 @@ def serve(settings: Settings) -> None:
 def main() -> None:
     """Run the command line."""
     dbackup.main(prog_name="dbackup")
-
-
-class _Signals:
-    """Remembers that SIGTERM or SIGINT (Ctrl-C) came; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.came = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._take)
-
-    def _take(self, _number: int, _frame: FrameType | None) -> None:
-        if self.came:
-            os.write(2, AT_ONCE)  # printing could meet a print that was interrupted
-            os._exit(1)
-        self.came = True
 
 
 def _listen(app: Flask, settings: Settings) -> Http:

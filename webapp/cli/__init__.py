@@ -13,6 +13,7 @@ from webapp.cli.db import db
 from webapp.cli.deliveries import deliveries
 from webapp.cli.doctor import doctor
 from webapp.cli.events import events
+from webapp.cli.jobs import jobs
 from webapp.cli.secrets import secrets
 from webapp.cli.users import users
 
@@ -20,6 +21,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     users,
     channels,
     events,
+    jobs,
     deliveries,
     config,
     secrets,
