@@ -133,7 +133,7 @@ def test_the_standard_tools_open_an_artifact(tmp_path: Path, shop: Sqlite, local
         assert connection.execute("SELECT count(*) FROM purchase").fetchone() == (2000,)
 
 
-@pytest.mark.parametrize("compression", ["gzip", "none"])
+@pytest.mark.parametrize("compression", ["zstd", "gzip", "none"])
 def test_a_restore_gives_the_same_database(
     tmp_path: Path, shop: Sqlite, local: Local, compression: str
 ) -> None:

@@ -1,6 +1,7 @@
-"""The pipeline of a backup: dump, compress, store at each destination, verify."""
+"""The pipeline of a backup: dump, compress, encrypt, store at each destination, verify."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,10 @@ from webapp import __version__
 from webapp.backup import manifest
 from webapp.backup.branches import Branch, Fan
 from webapp.backup.destinations.base import Destination
+from webapp.backup.encryption import PASSPHRASE, Encrypt, Encryption, leave_identity
 from webapp.backup.errors import BackupError
 from webapp.backup.progress import Progress
-from webapp.backup.sources.base import Probe, Source
+from webapp.backup.sources.base import Probe, Source, Writer
 from webapp.backup.steps import step
 from webapp.backup.streams import COMPRESSORS, Counted, Metered
 from webapp.core import clock, text
@@ -55,13 +57,14 @@ def back_up(
     compression: str,
     facts: Mapping[str, Any],
     progress: Progress,
+    encryption: Encryption | None = None,
 ) -> Stored:
     """Back up the source to every place as `key`, with a manifest beside it (`<key>.json`).
 
     The steps are "Connect", "Dump", "Store" and "Verify"; memory stays flat. A manifest is
-    written last, so an artifact that has one was read back whole. `compression` is "gzip" or
-    "none"; `facts` (JSON-ready) are added to the manifest. A place that fails does not stop the
-    others.
+    written last, so an artifact that has one was read back whole. `compression` is "zstd",
+    "gzip" or "none"; `facts` (JSON-ready) are added to the manifest. A place that fails does not
+    stop the others.
 
     Raises:
         BackupError: the dump failed, or no place took it; `step` says where.
@@ -72,12 +75,13 @@ def back_up(
         with step("Connect", progress):
             probe = _connect(source, progress)
         with step("Dump", progress):
-            dump_size = _dump(source, fan, key, compression, progress)
+            dump_size = _dump(source, fan, key, compression, encryption, progress)
         with step("Store", progress):
             _store(fan)
         values = dict(facts) | _values(source, probe, fan, key, compression, dump_size)
+        values["encryption"] = encryption.facts() if encryption else None
         with step("Verify", progress):
-            _verify(fan, key, values, progress)
+            _verify(fan, key, values, encryption, progress)
     except BaseException as error:
         for branch in fan.branches:
             branch.withdraw(key, error)
@@ -94,18 +98,36 @@ def _connect(source: Source, progress: Progress) -> Probe:
     return probe
 
 
-def _dump(source: Source, fan: Fan, key: str, compression: str, progress: Progress) -> int:
+def _dump(
+    source: Source,
+    fan: Fan,
+    key: str,
+    compression: str,
+    encryption: Encryption | None,
+    progress: Progress,
+) -> int:
     if compression not in COMPRESSORS:
-        raise BackupError(f"The compression {compression!r} is not known. Choose gzip or none.")
+        raise BackupError(f"The compression {compression!r} is not known. Choose zstd or gzip.")
     for branch in fan.branches:
         branch.open(key)
     fan.require_one()
-    compressor = COMPRESSORS[compression](fan)
-    metered = Metered(compressor, progress, source.total_size_hint())
-    source.dump(metered, progress)
-    compressor.finish()
+    with _encrypted(fan, encryption) as output:
+        compressor = COMPRESSORS[compression](output)
+        metered = Metered(compressor, progress, source.total_size_hint())
+        source.dump(metered, progress)
+        compressor.finish()
     progress.line("info", f"Dumped {text.size(metered.size)}, stored as {text.size(fan.size)}.")
     return metered.size
+
+
+@contextmanager
+def _encrypted(fan: Fan, encryption: Encryption | None) -> Iterator[Writer]:
+    if encryption is None:
+        yield fan
+        return
+    with closing(Encrypt(fan, encryption.recipients)) as encrypt:
+        yield encrypt
+        encrypt.finish()
 
 
 def _store(fan: Fan) -> None:
@@ -114,12 +136,20 @@ def _store(fan: Fan) -> None:
     fan.require_one()
 
 
-def _verify(fan: Fan, key: str, values: dict[str, Any], progress: Progress) -> None:
+def _verify(
+    fan: Fan,
+    key: str,
+    values: dict[str, Any],
+    encryption: Encryption | None,
+    progress: Progress,
+) -> None:
     for branch in fan.branches:
         if not branch.stored:
             continue
         try:
             _read_back(branch.destination, key, fan, progress)
+            if encryption and encryption.mode == PASSPHRASE:
+                leave_identity(branch.destination, key, encryption)
             manifest.write(branch.destination, key, values)
         except BackupError as error:
             branch.withdraw(key, error)

@@ -1,6 +1,7 @@
 """The small JSON file beside each artifact: what it is, and how to know that it is whole."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,8 +31,16 @@ class Manifest:
 
     @property
     def compression(self) -> str:
-        """Return "gzip" or "none"."""
+        """Return "zstd", "gzip" or "none"."""
         return str(self.values["compression"])
+
+    @property
+    def encryption(self) -> Mapping[str, Any] | None:
+        """Return how it is encrypted; None: it is not."""
+        facts = self.values.get("encryption")
+        if facts is not None and (not isinstance(facts, dict) or facts.get("format") != "age"):
+            raise BackupError("The artifact is encrypted in a way that is not known here.")
+        return facts
 
     @property
     def source_type(self) -> str:

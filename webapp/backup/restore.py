@@ -1,22 +1,32 @@
 """The way back: fetch an artifact, verify it, load it into something new."""
 
-from webapp.backup import manifest
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from webapp.backup import encryption, manifest
 from webapp.backup.destinations.base import Destination
 from webapp.backup.errors import BackupError
 from webapp.backup.manifest import Manifest
 from webapp.backup.progress import Progress
-from webapp.backup.sources.base import Source
+from webapp.backup.sources.base import Reader, Source
 from webapp.backup.steps import step
 from webapp.backup.streams import Counted, decompressed
 
 
 def restore(
-    destination: Destination, key: str, *, source: Source, target: str, progress: Progress
+    destination: Destination,
+    key: str,
+    *,
+    source: Source,
+    target: str,
+    progress: Progress,
+    unlock: str = "",
 ) -> None:
     """Load the artifact into the new database or file `target`, on the source's server.
 
-    The steps are "Fetch" (read the manifest), "Verify" (size and checksum of every byte, before
-    anything is loaded) and "Load".
+    `unlock` is the passphrase or private key of an encrypted artifact. The steps are "Fetch" (read
+    the manifest), "Verify" (size and checksum of every byte, before anything is loaded) and "Load".
 
     Raises:
         BackupError: with the step that failed.
@@ -24,11 +34,22 @@ def restore(
     """
     with step("Fetch", progress):
         found = _fetch(destination, key, source)
+        keys = encryption.identities(found.encryption, unlock) if found.encryption else []
     with step("Verify", progress):
         _verify(destination, key, found, progress)
     with step("Load", progress), destination.open_read(key) as reader:
         counted = Counted(reader, progress, found.size)
-        source.restore(decompressed(counted, found.compression), target, progress)
+        with _decrypted(counted, keys) as clear:
+            source.restore(decompressed(clear, found.compression), target, progress)
+
+
+@contextmanager
+def _decrypted(source: Reader, keys: list[Any]) -> Iterator[Reader]:
+    if not keys:
+        yield source
+        return
+    with closing(encryption.Decrypt(source, keys)) as decrypt:
+        yield decrypt
 
 
 def _fetch(destination: Destination, key: str, source: Source) -> Manifest:

@@ -5,7 +5,7 @@ import hashlib
 import io
 import zlib
 from collections.abc import Callable
-from typing import Final, cast
+from typing import IO, Final, cast
 
 from webapp.backup.errors import BackupError
 from webapp.backup.files import CHUNK
@@ -13,8 +13,11 @@ from webapp.backup.progress import Progress
 from webapp.backup.sources.base import Reader, Writer
 
 GZIP: Final = "gzip"
+ZSTD: Final = "zstd"
 NONE: Final = "none"
+SUFFIXES: Final = {GZIP: ".gz", ZSTD: ".zst", NONE: ""}
 LEVEL: Final = 6
+ZSTD_LEVEL: Final = 3
 _GZIP_WINDOW: Final = 31  # 15 bits of window, and 16 for the gzip frame
 
 
@@ -52,6 +55,28 @@ class Gzip:
         self._output.write(self._compressor.flush())
 
 
+class Zstd:
+    """Compresses in a thread of its own; `finish` writes the end of the frame, with a checksum."""
+
+    def __init__(self, output: Writer) -> None:
+        import zstandard
+
+        self._output = output
+        self._compressor = zstandard.ZstdCompressor(
+            level=ZSTD_LEVEL, threads=1, write_checksum=True
+        ).compressobj()
+
+    def write(self, data: bytes, /) -> int:
+        """Compress and pass on what is ready."""
+        if ready := self._compressor.compress(data):
+            self._output.write(ready)
+        return len(data)
+
+    def finish(self) -> None:
+        """Pass on the rest."""
+        self._output.write(self._compressor.flush())
+
+
 class Plain:
     """Passes on as it is."""
 
@@ -62,7 +87,11 @@ class Plain:
         """Do nothing: there is no frame."""
 
 
-COMPRESSORS: Final[dict[str, Callable[[Writer], Gzip | Plain]]] = {GZIP: Gzip, NONE: Plain}
+COMPRESSORS: Final[dict[str, Callable[[Writer], Gzip | Zstd | Plain]]] = {
+    ZSTD: Zstd,
+    GZIP: Gzip,
+    NONE: Plain,
+}
 
 
 class Counted:
@@ -104,6 +133,27 @@ class Gunzip:
             ) from error
 
 
+class Unzstd:
+    """Decompresses, a chunk at a time."""
+
+    def __init__(self, source: Reader) -> None:
+        import zstandard
+
+        self._trouble = zstandard.ZstdError
+        self._reader = zstandard.ZstdDecompressor().stream_reader(
+            cast("IO[bytes]", source), read_size=CHUNK, read_across_frames=True
+        )
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return decompressed bytes."""
+        try:
+            return self._reader.read(size)
+        except self._trouble as error:
+            raise BackupError(
+                "The artifact is damaged: it cannot be decompressed. Restore another one."
+            ) from error
+
+
 def decompressed(source: Reader, compression: str) -> Reader:
     """Return a reader of the dump itself.
 
@@ -114,4 +164,6 @@ def decompressed(source: Reader, compression: str) -> Reader:
         return source
     if compression == GZIP:
         return Gunzip(source)
+    if compression == ZSTD:
+        return Unzstd(source)
     raise BackupError(f"The artifact is compressed with {compression}, which is not known here.")
