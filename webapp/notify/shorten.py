@@ -14,12 +14,12 @@ _LONGEST_CLUSTER: Final = 32  # characters that may belong to one sign; more is 
 
 def utf16(text: str) -> int:
     """Return the length in UTF-16 units, which is how JavaScript counts."""
-    return len(text.encode("utf-16-le", "replace")) // 2
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "replace")) // 2
 
 
 def utf8(text: str) -> int:
     """Return the length in bytes of UTF-8."""
-    return len(text.encode("utf-8", "replace"))
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def _as_is(text: str) -> str:

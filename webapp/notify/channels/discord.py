@@ -295,10 +295,12 @@ class Discord(Channel):
 
     def render(self, message: Message) -> Rendered:
         """Return one embed, and the whole error as a file when it does not fit in."""
-        payload = {**self._envelope(message), "embeds": [_embed(message)]}
+        frame = _frame(message)
+        room = _error_room(frame)
+        payload = {**self._envelope(message), "embeds": [_embed(message, frame, room)]}
         body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
         content_type = "application/json"
-        if message.error and utf16(_code(message.error)) > _error_room(message):
+        if message.error and utf16(_code(message.error)) > room:
             error = message.error.encode()[:ATTACHMENT].decode("utf-8", "ignore")
             body, content_type = multipart.build(
                 body, "error.txt", error.encode(), seed=message.delivery_id
@@ -394,36 +396,29 @@ def _fitted_code(value: str, room: int) -> str:
     return f"{_FENCE}\n{inner}\n{_FENCE}"
 
 
-def _error_room(message: Message) -> int:
+def _error_room(frame: Mapping[str, Any]) -> int:
     """Return how much of the error fits: its field, less what the rest needs too much."""
-    rest = _size(_frame(message)) + len("Error")
+    rest = _size(frame) + len("Error")
     return max(300, min(FIELD_VALUE, TOTAL - rest))
 
 
-def _embed(message: Message) -> dict[str, Any]:
+def _embed(message: Message, frame: Mapping[str, Any], room: int) -> dict[str, Any]:
     """Return the embed within the total: the error gives way first, then text, then fields."""
-    embed = _frame(message)
-    error = (
-        [
-            {
-                "name": "Error",
-                "value": _fitted_code(message.error, _error_room(message)),
-                "inline": False,
-            }
-        ]
-        if message.error
-        else []
-    )
-    excess = _size({**embed, "fields": embed["fields"] + error}) - TOTAL
+    fields, description = list(frame["fields"]), frame["description"]
+    error = [_error(message.error, room)] if message.error else []
+    excess = _size({**frame, "fields": fields + error}) - TOTAL
     if excess > 0:
-        room = max(300, utf16(embed["description"]) - excess)
-        embed["description"] = fit(_description(message), room, escape=_escape)
-    while embed["fields"] and _size({**embed, "fields": embed["fields"] + error}) > TOTAL:
-        embed["fields"].pop()
-    embed["fields"] += error
-    if not embed["description"]:
-        del embed["description"]
-    return embed
+        kept = max(300, utf16(description) - excess)
+        description = fit(_description(message), kept, escape=_escape)
+        frame = {**frame, "description": description}
+    while fields and _size({**frame, "fields": fields + error}) > TOTAL:
+        fields.pop()
+    whole = {**frame, "fields": fields + error}
+    return whole if description else {k: v for k, v in whole.items() if k != "description"}
+
+
+def _error(error: str, room: int) -> dict[str, Any]:
+    return {"name": "Error", "value": _fitted_code(error, room), "inline": False}
 
 
 def _frame(message: Message) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class WebhookForm(ChannelForm):
     )
     method = SelectField(
         "Method",
-        choices=["POST", "PUT", "PATCH", "GET", "HEAD"],
+        choices={name: name for name in ("POST", "PUT", "PATCH", "GET", "HEAD")},
         default="POST",
         description="GET and HEAD send no body.",
     )
@@ -285,11 +285,16 @@ class Webhook(Channel):
         content_type = str(self.config.get("content_type") or JSON)
         return Rendered(
             method=method,
-            url=_fill_url(self._address, _short_values(message)),
+            url=self._filled_address(message),
             content_type=content_type,
             headers=dict(self._headers) | {"webhook-id": message.delivery_id},
             body=b"" if method in BODILESS else self._body(message, content_type),
         )
+
+    def _filled_address(self, message: Message) -> str:
+        if "{{" not in self._address:
+            return self._address
+        return _fill_url(self._address, _short_values(message))
 
     def _body(self, message: Message, content_type: str) -> bytes:
         template = str(self.config.get("template") or "")
@@ -362,7 +367,7 @@ def _dump(value: Any) -> bytes:
 
 def _default_body(message: Message) -> dict[str, Any]:
     """Return the documented body; the error takes the room that the rest leaves."""
-    values = _values(message)
+    values = _values(message, error_room=0)
     body = {
         "title": values["title"],
         "message": values["message"],
@@ -383,8 +388,13 @@ def _default_body(message: Message) -> dict[str, Any]:
     return body | {"error": _limited(message.error, room, keep_end=True)}
 
 
+_LONGEST_ESCAPE: Final = 6  # bytes of one character inside JSON: \\u0000
+
+
 def _limited(value: str, limit: int, *, keep_end: bool = False) -> str:
     """Return the text cut so that it measures at most so many bytes inside JSON."""
+    if len(value) * _LONGEST_ESCAPE <= limit:
+        return value
 
     def measure(text: str) -> int:
         return utf8(variables.for_json(text))
@@ -392,7 +402,7 @@ def _limited(value: str, limit: int, *, keep_end: bool = False) -> str:
     return fit(value, limit, measure=measure, keep_end=keep_end)
 
 
-def _values(message: Message) -> dict[str, Any]:
+def _values(message: Message, *, error_room: int = ERROR_IN_TEMPLATE) -> dict[str, Any]:
     said = "\n".join(filter(None, (message.text, message.late_note)))
     return {
         "title": _limited(message.title, TITLE),
@@ -403,7 +413,7 @@ def _values(message: Message) -> dict[str, Any]:
         "timestamp": _timestamp(message.occurred_at),
         "eventType": message.event_type,
         "fields": _fields(message.fields),
-        "error": _limited(message.error, ERROR_IN_TEMPLATE, keep_end=True),
+        "error": _limited(message.error, error_room, keep_end=True) if error_room else "",
         "id": message.event_id,
         "deliveryId": message.delivery_id,
         "severity": message.severity.value,
