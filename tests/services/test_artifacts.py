@@ -43,16 +43,17 @@ def test_an_installation_without_destinations_has_an_empty_explorer() -> None:
     assert (listing.place, listing.artifacts) == (None, ())
 
 
-def test_the_first_destination_by_name_is_shown_first_and_each_only_its_own() -> None:
-    zeta, alpha = make_destination(name="zeta"), make_destination(name="alpha")
-    add(zeta.id, "z")
+def test_each_destination_shows_only_its_own_and_the_one_with_the_newest_comes_first() -> None:
+    alpha, zeta = make_destination(name="alpha"), make_destination(name="zeta")
+    assert artifacts.listing().place == artifacts.Place(id=alpha.id, name="alpha", summary="")
     add(alpha.id, "a")
+    add(zeta.id, "z")
 
-    first, other = artifacts.listing(), artifacts.listing(zeta.id)
+    first, other = artifacts.listing(), artifacts.listing(alpha.id)
 
     assert first.place is not None
-    assert (first.place.name, [a.key for a in first.artifacts]) == ("alpha", ["a"])
-    assert [a.key for a in other.artifacts] == ["z"]
+    assert (first.place.name, [a.key for a in first.artifacts]) == ("zeta", ["z"])
+    assert [a.key for a in other.artifacts] == ["a"]
     assert [place.name for place in first.places] == ["alpha", "zeta"]
 
 

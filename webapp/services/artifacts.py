@@ -102,7 +102,7 @@ class Download:
 
 
 def listing(destination_id: int | None = None, *, before: int = 0, after: int = 0) -> Listing:
-    """Return a page of the destination's artifacts; of the first destination by default.
+    """Return a page of the destination's artifacts; by default where the newest one is.
 
     Raises:
         NotFoundError: there is no such destination.
@@ -112,7 +112,7 @@ def listing(destination_id: int | None = None, *, before: int = 0, after: int = 
             Place(id=row.id, name=row.name, summary=row.summary)
             for row in session.scalars(select(DestinationRow).order_by(DestinationRow.name))
         )
-        place = _chosen(places, destination_id)
+        place = _chosen(places, destination_id or _latest(session))
         if place is None:
             return Listing(places=(), place=None, artifacts=(), newer=None, older=None)
         rows, newer, older = _page(session, place.id, before, after)
@@ -209,6 +209,11 @@ def _page(
     downwards = here.order_by(ArtifactRow.id.desc()).limit(PAGE_SIZE + 1)
     found = session.execute(downwards).all()
     return found[:PAGE_SIZE], bool(before) and not after, len(found) > PAGE_SIZE
+
+
+def _latest(session: Session) -> int | None:
+    newest = select(ArtifactRow.destination_id).order_by(ArtifactRow.id.desc()).limit(1)
+    return session.scalar(newest)
 
 
 def _chosen(places: tuple[Place, ...], destination_id: int | None) -> Place | None:
