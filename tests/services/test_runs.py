@@ -273,6 +273,26 @@ def test_waiting_runs_are_taken_in_turn(job: Job, database: Path, shelf: Path) -
     assert [runs.claim(), runs.claim(), runs.claim()] == [first, second, None]
 
 
+def test_a_thread_that_comes_late_does_not_disown_the_run(app: Flask, job: Job) -> None:
+    run_id = runs.start(job.id, "manual", "Mara")
+    together = threading.Barrier(4)
+    got: list[int | None] = []
+
+    def claim() -> None:
+        together.wait(10)
+        with app.app_context():
+            got.append(runs.claim())
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(got, key=str) == [run_id, None, None, None]
+    assert runs.recover() == 0
+    assert stored(run_id).outcome == Outcome.RUNNING
+
+
 def test_a_run_that_waits_is_cancelled_at_once(job: Job) -> None:
     rows(job)
     run_id = runs.start(job.id, "manual", "Mara")

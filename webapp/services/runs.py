@@ -59,6 +59,7 @@ class _Mine:
 
 
 _mine = _Mine()
+_claiming = threading.Lock()  # a thread that loses a race must not disown the run of the winner
 
 
 def start(job_id: int, trigger: str, requested_by: str = "") -> int:
@@ -129,6 +130,11 @@ def _first_line(run: Run) -> str:
 
 def claim() -> int | None:
     """Take the oldest run that waits for its turn; None when there is none."""
+    with _claiming:
+        return _claim()
+
+
+def _claim() -> int | None:
     waiting = (
         select(Run.id, Run.job_id)
         .where(Run.outcome == Outcome.RUNNING, Run.owner == "")
