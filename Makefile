@@ -19,7 +19,7 @@ ifdef HOST
 export DBACKUP_HOST := $(HOST)
 endif
 
-.PHONY: run install dev check test e2e bench lock vendor clean
+.PHONY: run install dev check test e2e torture bench lock vendor clean
 .DEFAULT_GOAL := run
 
 run: install ## the server on 127.0.0.1:8000; PORT=8123 takes another port
@@ -58,6 +58,9 @@ test: dev ## the tests that this machine can run; it ends by naming what was lef
 
 e2e: dev ## only the tests in Chromium
 	$(BIN)/pytest -m e2e tests/e2e
+
+torture: dev ## kill the server at 200 points and count what was lost
+	$(BIN)/python -m tests.torture --points 200
 
 bench: dev ## measure; the goals are printed beside the figures
 	$(BIN)/python -m tools.bench
