@@ -6,18 +6,31 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Route,
+    sync_playwright,
+)
 from waitress.server import create_server
 
 from tests.browser import PASSWORD
+from tests.conftest import make_settings
+from tests.demo import EMAIL, Demo, fill
 from tests.factories import make_user
 from tests.services_needed import require
 from tools import vendor_htmx
+from webapp.app import create_app
 from webapp.core.settings import HTMX_URL
+from webapp.models import db
 from webapp.models.user import Role
 from webapp.workers import runtime
 
@@ -66,19 +79,69 @@ class Server:
     app: Flask
 
 
+@contextmanager
+def listening(app: Flask) -> Iterator[Server]:
+    """Serve the pages of an application, on a port of its own; nothing else runs."""
+    listener = create_server(app, host="127.0.0.1", port=0, threads=8)
+    threading.Thread(target=listener.run, name="waitress", daemon=True).start()
+    yield Server(f"http://127.0.0.1:{listener.effective_port}", app)
+    listener.close()
+
+
 @pytest.fixture
 def server(app: Flask) -> Iterator[Server]:
-    """The application with all its threads, on a port of its own."""
-    listening = create_server(app, host="127.0.0.1", port=0, threads=8)
-    running = runtime.start(app)
-    thread = threading.Thread(target=listening.run, name="waitress", daemon=True)
-    thread.start()
-    yield Server(f"http://127.0.0.1:{listening.effective_port}", app)
-    assert running.stop(30)
-    listening.close()
+    """The application with all its threads."""
+    with listening(app) as server:
+        running = runtime.start(app)
+        yield server
+        assert running.stop(30)
+
+
+@pytest.fixture(scope="session")
+def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Demo]]:
+    """An installation full of data, the same for all tests that only look; nothing is sent."""
+    app = create_app(make_settings(tmp_path_factory.mktemp("demo")))
+    app.testing = True
+    with app.app_context():
+        db.create_all()
+        demo = fill()
+    with listening(app) as server:
+        yield server, demo
+    with app.app_context():
+        db.engine.dispose()
 
 
 OpenPage = Callable[..., Page]
+
+
+def new_context(
+    chromium: Browser, server: Server, cdn_file: bytes | None, **options: Any
+) -> BrowserContext:
+    """Open a browser profile for which the CDN has this file; None: the CDN is out of reach."""
+    context = chromium.new_context(base_url=server.url, reduced_motion="reduce", **options)
+    context.set_default_timeout(10_000)
+
+    def answer(route: Route) -> None:
+        if cdn_file is None or route.request.url != HTMX_URL:
+            route.abort()
+            return
+        route.fulfill(
+            body=cdn_file,
+            content_type="application/javascript",
+            headers={"access-control-allow-origin": "*"},
+        )
+
+    context.route("https://cdn.jsdelivr.net/**", answer)
+    return context
+
+
+def sign_in(page: Page, email: str = EMAIL) -> None:
+    """Fill the form, as a person would."""
+    page.goto("/login")
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/")
 
 
 @pytest.fixture
@@ -99,32 +162,20 @@ def open_page(chromium: Browser, server: Server, htmx_file: bytes) -> Iterator[O
         javascript: bool = True,
         phone: bool = False,
         scheme: str = "light",
-        cdn_file: bytes = htmx_file,
+        cdn_file: bytes | None = htmx_file,
         expect_error: str | None = None,
     ) -> Page:
         if expect_error:
             expected.append(expect_error)
-        context = chromium.new_context(
-            base_url=server.url,
+        context = new_context(
+            chromium,
+            server,
+            cdn_file,
             viewport=PHONE if phone else DESK,
             java_script_enabled=javascript,
             color_scheme=scheme,
-            reduced_motion="reduce",
         )
         contexts.append(context)
-        context.set_default_timeout(10_000)
-        context.route(
-            "https://cdn.jsdelivr.net/**",
-            lambda route: (
-                route.fulfill(
-                    body=cdn_file,
-                    content_type="application/javascript",
-                    headers={"access-control-allow-origin": "*"},
-                )
-                if route.request.url == HTMX_URL
-                else route.abort()
-            ),
-        )
         page = context.new_page()
         page.on("console", complain)
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -140,14 +191,11 @@ def open_page(chromium: Browser, server: Server, htmx_file: bytes) -> Iterator[O
 @pytest.fixture
 def signed_in(open_page: OpenPage) -> OpenPage:
     """Open a window and sign in as an admin called Mara."""
-    make_user(role=Role.ADMIN, name="Mara Lindqvist", email="mara@example.org")
+    make_user(role=Role.ADMIN, name="Mara Lindqvist", email=EMAIL)
 
     def open_signed_in(path: str = "/", **options: object) -> Page:
         page = open_page("/login", **options)
-        page.get_by_label("Email").fill("mara@example.org")
-        page.get_by_label("Password", exact=True).fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url("**/")
+        sign_in(page)
         page.goto(path)
         return page
 

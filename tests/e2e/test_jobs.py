@@ -203,3 +203,24 @@ def test_pages_fit_a_phone_in_both_themes(
     page = signed_in(path, phone=True, scheme=scheme)
     check_access(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_log_follows_its_end_only_while_the_reader_is_there(
+    signed_in: OpenPage, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def talk(_source: Sqlite, output: Any, progress: Any) -> None:
+        for number in range(3000):
+            progress.check()
+            progress.line("info", f"part {number}")
+            time.sleep(0.02)
+
+    monkeypatch.setattr(Sqlite, "dump", talk)
+    page = signed_in()
+    run_now(page, job)
+    log = page.locator("#run-log")
+    expect(log).to_contain_text("part 60")
+    gap = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+    assert log.evaluate(gap) < 30
+    log.evaluate("log => { log.scrollTop = 0 }")
+    expect(log).to_contain_text("part 150")
+    assert log.evaluate("log => log.scrollTop") == 0
