@@ -29,6 +29,15 @@ LOGIN = BY_TYPE["user_login"].sample()
 RESTORE_FAILED = BY_TYPE["restore_failure"].sample()
 
 
+def make_mail(name: str, *recipients: str, **values: Any) -> ChannelRow:
+    config = {
+        "host": "mail.example.org",
+        "sender": "dbackup@example.org",
+        "recipients": list(recipients) or ["ops@example.org"],
+    }
+    return make_channel(name=name, type="email", config=config, **values)
+
+
 def choose_globally(*channels: ChannelRow) -> None:
     with transaction() as session:
         for position, channel in enumerate(channels):
@@ -143,7 +152,7 @@ def test_a_message_to_a_broken_channel_waits_for_its_repair() -> None:
 
 @pytest.fixture
 def mail() -> ChannelRow:
-    return make_channel(name="Mail", type="email", recipients=["ops@example.org"])
+    return make_mail("Mail", "ops@example.org")
 
 
 def test_disabled_tells_the_admin_channels_only(mail: ChannelRow) -> None:
@@ -171,7 +180,7 @@ def test_user_only_tells_the_user_and_names_why_the_channels_are_silent(mail: Ch
 
 
 def test_no_second_mail_to_an_address_that_the_channel_writes_to_anyway() -> None:
-    mail = make_channel(name="Mail", type="email", recipients=["MARA@example.org"])
+    mail = make_mail("Mail", "MARA@example.org")
     choose_globally(mail)
     set_event("user_login", notify_user=NotifyUser.ADMIN_AND_USER)
     rows = publish(LOGIN)
@@ -189,7 +198,7 @@ def test_without_an_email_channel_the_mode_is_inert_and_the_admins_are_told(
 
 
 def test_user_only_with_every_email_channel_off_tells_the_admins_rather_than_nobody() -> None:
-    off = make_channel(name="Mail", type="email", enabled=False)
+    off = make_mail("Mail", enabled=False)
     choose_globally(off, make_channel(name="Chat"))
     set_event("user_login", notify_user=NotifyUser.USER_ONLY)
     rows = publish(LOGIN)
@@ -198,8 +207,8 @@ def test_user_only_with_every_email_channel_off_tells_the_admins_rather_than_nob
 
 
 def test_direct_mail_takes_the_first_email_channel_that_works(mail: ChannelRow) -> None:
-    broken = make_channel(name="Old mail", type="email", broken_at=clock.now())
-    off = make_channel(name="Off mail", type="email", enabled=False)
+    broken = make_mail("Old mail", broken_at=clock.now())
+    off = make_mail("Off mail", enabled=False)
     choose_globally(broken, off, mail)
     set_event("user_login", notify_user=NotifyUser.USER_ONLY)
     assert told(publish(LOGIN)) == [("Mail", "mara@example.org")]
