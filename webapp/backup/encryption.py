@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from webapp.backup import pem
 from webapp.backup.destinations.base import Destination
 from webapp.backup.errors import BackupError
 from webapp.backup.files import CHUNK
@@ -194,8 +195,8 @@ def _private_keys(text: str) -> list[Any]:
     import pyrage
 
     try:
-        if "PRIVATE KEY-----" in text:
-            return [pyrage.ssh.Identity.from_buffer(f"{text.strip()}\n".encode())]
+        if pem.is_private_key(text):
+            return [pyrage.ssh.Identity.from_buffer(pem.with_lines(text).encode())]
         lines = (line.strip() for line in text.splitlines())
         return [
             pyrage.x25519.Identity.from_str(line)

@@ -64,6 +64,12 @@ class Job(Base):
     """A cron expression of five fields; None: only by hand."""
     timezone: Mapped[str] = mapped_column(String(64), default="UTC")
     compression: Mapped[str] = mapped_column(String(10), default="gzip")
+    encryption: Mapped[str] = mapped_column(String(12), default="none")
+    """"none", "recipients" or "passphrase"; see backup/encryption.py."""
+    recipients: Mapped[str] = mapped_column(Text, default="")
+    """Public keys, one a line; in passphrase mode the one that was generated."""
+    identity: Mapped[str] = mapped_column(Text, default="")
+    """In passphrase mode: the private key, which only the passphrase opens."""
     keep_last: Mapped[int | None]
     """How many artifacts each destination keeps; None: all of them."""
     version: Mapped[int] = mapped_column(default=1)

@@ -127,6 +127,8 @@ class Restore(Base):
     finished_at: Mapped[datetime | None]
     owner: Mapped[str] = mapped_column(String(120), default="")
     """The process that carries it out; see services/processes.py."""
+    unlock: Mapped[str | None] = mapped_column(Text)
+    """What opens an encrypted artifact, sealed; gone when the restore has ended."""
     stop_requested: Mapped[bool] = mapped_column(default=False)
     step: Mapped[str] = mapped_column(String(40), default="")
     """Where it is, and where it stopped; "" while it waits for its turn."""

@@ -39,6 +39,8 @@ class Artifact:
     sha256: str
     created_at: datetime
     run_id: int | None
+    encryption: dict[str, Any] | None = None
+    """What the manifest says about it; None: it is not encrypted."""
 
     @property
     def file_name(self) -> str:
@@ -180,6 +182,7 @@ _COLUMNS: Final[Any] = (
         ArtifactRow.size,
         ArtifactRow.sha256,
         ArtifactRow.created_at,
+        ArtifactRow.manifest,
         DestinationRow.name.label("destination_name"),
         Job.name.label("job_name"),
         Job.source_id,
@@ -240,4 +243,5 @@ def _artifact(row: Any) -> Artifact:
         sha256=row.sha256,
         created_at=row.created_at,
         run_id=row.run_id,
+        encryption=row.manifest.get("encryption"),
     )

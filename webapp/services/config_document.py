@@ -32,6 +32,9 @@ JOB_FIELDS: Final = (
     "schedule",
     "timezone",
     "compression",
+    "encryption",
+    "recipients",
+    "identity",
     "keep_last",
 )
 

@@ -9,8 +9,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, aliased
 
+from webapp.backup import encryption
+from webapp.backup.encryption import OFF, PASSPHRASE, RECIPIENTS, Encryption
 from webapp.backup.sources import BY_TYPE
 from webapp.backup.streams import COMPRESSORS
+from webapp.core import passphrase
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError
 from webapp.models.job import DestinationRow, Job, JobDestination, SourceRow
 from webapp.models.routing import JobChannel
@@ -38,6 +41,11 @@ class Values:
     """A cron expression; "" means by hand only."""
     timezone: str
     compression: str
+    encryption: str = OFF
+    recipients: str = ""
+    """As typed: public keys, one a line."""
+    passphrase: str = ""
+    """"" keeps the one that is set."""
     keep_last: int | None
     enabled: bool
 
@@ -116,9 +124,12 @@ def create(values: Values) -> int:
     Raises:
         InvalidError: a value cannot be used; `field` names it.
     """
+    keys = _keys(values)
     with transaction() as session:
         _check(session, values)
-        job = Job(**_columns(values))
+        if keys is None:
+            raise InvalidError("Enter the passphrase.", "passphrase")
+        job = Job(**_columns(values), **keys)
         session.add(job)
         session.flush()
         _connect(session, job.id, values.destination_ids)
@@ -134,12 +145,15 @@ def save(job_id: int, values: Values, version: int) -> None:
         ConflictError: it was changed since.
         InvalidError: a value cannot be used; `field` names it.
     """
+    keys = _keys(values)
     with transaction() as session:
         job = _get(session, job_id)
         if job.version != version:
             raise ConflictError(STALE)
         _check(session, values, job_id)
-        for name, value in _columns(values).items():
+        if keys is None and job.encryption != PASSPHRASE:
+            raise InvalidError("Enter the passphrase.", "passphrase")
+        for name, value in (_columns(values) | (keys or {})).items():
             setattr(job, name, value)
         job.version += 1
         session.execute(delete(JobDestination).where(JobDestination.job_id == job_id))
@@ -200,9 +214,29 @@ def _check(session: Session, values: Values, job_id: int | None = None) -> None:
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise InvalidError(f"{values.timezone} is not a known time zone.", "timezone") from error
     if values.compression not in COMPRESSORS:
-        raise InvalidError("Choose gzip or none.", "compression")
+        raise InvalidError("Choose zstd, gzip or none.", "compression")
     if values.keep_last is not None and values.keep_last < 1:
         raise InvalidError("Keep at least one backup, or leave it empty.", "keep_last")
+
+
+def _keys(values: Values) -> dict[str, str] | None:
+    """Return the columns of the encryption; None: the passphrase stays as it is.
+
+    Outside of transactions: sealing a key takes a second.
+    """
+    if values.encryption == OFF:
+        how = Encryption(OFF, ())
+    elif values.encryption == RECIPIENTS:
+        how = Encryption(RECIPIENTS, encryption.parse_recipients(values.recipients))
+    elif values.encryption != PASSPHRASE:
+        raise InvalidError("Choose how it is encrypted.", "encryption")
+    elif not values.passphrase:
+        return None
+    else:
+        passphrase.require_strong(values.passphrase)
+        how = encryption.with_passphrase(values.passphrase)
+    lines = "\n".join(how.recipients)
+    return {"encryption": how.mode, "recipients": lines, "identity": how.identity}
 
 
 def _columns(values: Values) -> dict[str, object]:

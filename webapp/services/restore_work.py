@@ -32,6 +32,7 @@ from webapp.notify.events.restore_failure import RestoreFailure
 from webapp.services import leases, outbox, processes, system_errors
 from webapp.services.artifacts import type_label
 from webapp.services.destinations import open_destination
+from webapp.services.installation import installation
 from webapp.services.restore_watch import LEASE, RestoreWatch, lease_name
 from webapp.services.sources import open_source
 from webapp.services.transaction import reading, transaction
@@ -73,10 +74,11 @@ class _Parts:
     key: str
     source: Source
     target: str
+    unlock: str
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return (*self.destination.secrets, *self.source.secrets)
+        return (*self.destination.secrets, *self.source.secrets, self.unlock)
 
 
 def claim() -> int | None:
@@ -176,7 +178,7 @@ def record(
     ended = session.scalar(
         update(Restore)
         .where(Restore.id == restore_id, Restore.outcome == Outcome.RUNNING)
-        .values(outcome=outcome, finished_at=clock.now(), error=error)
+        .values(outcome=outcome, finished_at=clock.now(), error=error, unlock=None)
         .returning(Restore.id)
         .execution_options(synchronize_session=False)
     )
@@ -209,6 +211,7 @@ def _attempt(restore_id: int, watch: RestoreWatch, shutting_down: Callable[[], b
             source=parts.source,
             target=parts.target,
             progress=watch,
+            unlock=parts.unlock,
         )
     except CancelledError:
         if shutting_down():
@@ -242,7 +245,13 @@ def _open(restore_id: int) -> _Parts:
         key=row.artifact_key,
         source=open_target_source(row.source_type, source_row, row.target),
         target=row.target,
+        unlock=installation().sealer.open(row.unlock)["unlock"] if row.unlock else "",
     )
+
+
+def seal_unlock(unlock: str) -> str:
+    """Return what opens an artifact as it is stored until the restore has ended."""
+    return installation().sealer.seal({"unlock": unlock})
 
 
 def open_target_source(source_type: str, row: SourceRow | None, target: str) -> Source:

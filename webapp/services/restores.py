@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from webapp.backup import encryption
 from webapp.backup.errors import BackupError
 from webapp.backup.sources import BY_TYPE
 from webapp.core import clock
@@ -105,17 +106,23 @@ def draft(artifact_id: int) -> Draft:
     )
 
 
-def request(artifact_id: int, *, target: str, source_id: int | None, requested_by: str) -> int:
+def request(
+    artifact_id: int, *, target: str, source_id: int | None, requested_by: str, unlock: str = ""
+) -> int:
     """Accept a restore, to be carried out in the background; return its id.
 
+    `unlock` is the passphrase or private key of an encrypted artifact.
+
     Raises:
-        InvalidError: the target cannot be used or exists already, or a source must be chosen.
+        InvalidError: the target cannot be used or exists already, a source must be chosen, or
+            what was entered does not open the artifact.
         NotFoundError: the artifact is not listed.
     """
     target = target.strip()
     with reading() as session:
         artifact = artifacts.load(session, artifact_id)
         source = _receiver(session, artifact, source_id)
+    _check_unlock(artifact, unlock)
     _check_target(artifact, source, target)
     with transaction() as session:
         artifacts.load(session, artifact_id)  # it may have been deleted while we asked the server
@@ -129,6 +136,7 @@ def request(artifact_id: int, *, target: str, source_id: int | None, requested_b
             target=target,
             size=artifact.size,
             requested_by=requested_by,
+            unlock=restore_work.seal_unlock(unlock) if artifact.encryption else None,
         )
         session.add(row)
         session.flush()
@@ -203,6 +211,14 @@ def _receiver(session: Session, artifact: Artifact, source_id: int | None) -> So
     if source_id not in receivers:
         raise InvalidError("Choose the source whose server receives the database.", "source")
     return receivers[source_id]
+
+
+def _check_unlock(artifact: Artifact, unlock: str) -> None:
+    if artifact.encryption:
+        try:
+            encryption.identities(artifact.encryption, unlock)
+        except BackupError as error:
+            raise InvalidError(str(error), "unlock") from error
 
 
 def _check_target(artifact: Artifact, source: SourceRow | None, target: str) -> None:

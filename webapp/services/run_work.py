@@ -8,10 +8,12 @@ from typing import Any
 from sqlalchemy import select
 
 from webapp.backup import engine, retention
+from webapp.backup.encryption import OFF, Encryption
+from webapp.backup.encryption import SUFFIX as ENCRYPTED
 from webapp.backup.engine import Place, Stored
 from webapp.backup.errors import BackupError, CancelledError
 from webapp.backup.sources.base import Source
-from webapp.backup.streams import GZIP
+from webapp.backup.streams import SUFFIXES
 from webapp.core.errors import AppError
 from webapp.models.job import DestinationRow, Job, JobDestination, SourceRow
 from webapp.models.run import Outcome, Run
@@ -52,6 +54,7 @@ def work(run: Run, recorder: Recorder) -> End:
             compression=plan.job.compression,
             facts={"job": plan.job.name, "job_id": plan.job.id, "run_id": run.id},
             progress=recorder,
+            encryption=_encryption(plan.job),
         )
     except CancelledError:
         return _stopped(recorder)
@@ -95,8 +98,14 @@ def _plan(run: Run) -> _Plan:
 
 
 def _key(job: Job, run: Run, source: Source) -> str:
-    packed = ".gz" if job.compression == GZIP else ""
+    packed = SUFFIXES[job.compression] + ("" if job.encryption == OFF else ENCRYPTED)
     return f"{job.folder}/{_stamp(run.started_at)}-{run.id}.{source.extension}{packed}"
+
+
+def _encryption(job: Job) -> Encryption | None:
+    if job.encryption == OFF:
+        return None
+    return Encryption(job.encryption, tuple(job.recipients.splitlines()), job.identity)
 
 
 def _stamp(moment: datetime) -> str:

@@ -6,12 +6,14 @@ from wtforms import (
     BooleanField,
     HiddenField,
     IntegerField,
+    PasswordField,
     RadioField,
     SelectField,
     SelectMultipleField,
     StringField,
+    TextAreaField,
 )
-from wtforms.validators import DataRequired, Length, NumberRange, Optional
+from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from webapp.core import text
@@ -34,8 +36,33 @@ class JobForm(Form):
     source_id = SelectField("Source", coerce=int, validate_choice=False)
     compression = RadioField(
         "Compression",
-        choices={"gzip": "gzip, smaller files", "none": "None, when the destination does it"},
-        default="gzip",
+        choices={
+            "zstd": "zstd, small files and fast",
+            "gzip": "gzip, opens everywhere",
+            "none": "None, when the destination does it",
+        },
+        default="zstd",
+    )
+    encryption = RadioField(
+        "Encryption",
+        choices={
+            "none": "Off",
+            "passphrase": "With a passphrase",
+            "recipients": "For public keys (age or SSH)",
+        },
+        default="none",
+    )
+    passphrase = PasswordField(
+        "Passphrase",
+        description="At least 12 characters. It is not kept here: write it down, because without "
+        "it these backups cannot be restored.",
+    )
+    passphrase_again = PasswordField("Repeat the passphrase")
+    recipients = TextAreaField(
+        "Public keys",
+        filters=[tidy],
+        description="One a line: age1…, ssh-ed25519 … or ssh-rsa …. Whoever has one of the "
+        "private keys can restore.",
     )
     destination_ids = SelectMultipleField(
         "Destinations",
@@ -64,6 +91,13 @@ class JobForm(Form):
     enabled = BooleanField("Start it by the schedule", default=True)
     version = HiddenField()
 
+    def validate_passphrase_again(self, field: PasswordField) -> None:
+        """A passphrase with a slip of the finger would lose every backup."""
+        if self.encryption.data == "passphrase" and (field.data or "") != (
+            self.passphrase.data or ""
+        ):
+            raise ValidationError("The two passphrases differ. Enter the same one twice.")
+
     def offer(self, choices: Choices) -> None:
         """Fill in what can be chosen."""
         self.source_id.choices = {str(row.id): row.name for row in choices.sources}
@@ -81,6 +115,9 @@ class JobForm(Form):
             schedule=self.schedule.data or "",
             timezone=self.timezone.data or "",
             compression=self.compression.data or "",
+            encryption=self.encryption.data or "",
+            recipients=self.recipients.data or "",
+            passphrase=self.passphrase.data or "",
             keep_last=self.keep_last.data,
             enabled=bool(self.enabled.data),
         )
@@ -106,6 +143,8 @@ def form_of(item: JobItem, choices: Choices) -> JobForm:
         "name": row.name,
         "source_id": row.source_id,
         "compression": row.compression,
+        "encryption": row.encryption,
+        "recipients": row.recipients if row.encryption == "recipients" else "",
         "destination_ids": [place.id for place in item.destinations],
         "keep_last": row.keep_last,
         "schedule": row.schedule or "",
@@ -114,5 +153,11 @@ def form_of(item: JobItem, choices: Choices) -> JobForm:
         "version": str(row.version),
     }
     form = JobForm(data=values)
+    if row.encryption == "passphrase":
+        form.passphrase.label.text = "New passphrase"
+        form.passphrase.description = (
+            "Empty keeps the present one. A new one is for the backups from then on; older ones "
+            "still need the one they were made with."
+        )
     form.offer(choices)
     return form

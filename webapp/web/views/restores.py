@@ -1,7 +1,7 @@
 """Restores: asked for, watched, stopped."""
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
-from wtforms import IntegerField, SelectField, StringField
+from wtforms import IntegerField, PasswordField, SelectField, StringField
 from wtforms.validators import DataRequired, Length
 from wtforms.widgets import HiddenInput
 
@@ -31,6 +31,12 @@ class RestoreForm(Form):
         "Target", [DataRequired("Enter the target."), Length(max=400)], filters=[tidy]
     )
 
+    unlock = PasswordField(
+        "Passphrase or private key",
+        description="The backup is encrypted. Enter its passphrase, or the private key "
+        "(AGE-SECRET-KEY-1… or an SSH key). It is kept sealed until the restore has ended.",
+    )
+
     def __init__(self, draft: Draft) -> None:
         super().__init__(data={"artifact": draft.artifact.id, "target": draft.suggestion})
         self.target.label.text = draft.target_label
@@ -39,6 +45,8 @@ class RestoreForm(Form):
             self.source.choices = {str(key): name for key, name in draft.sources}
         else:
             del self.source
+        if not draft.artifact.encryption:
+            del self.unlock
 
 
 @bp.get("")
@@ -75,6 +83,7 @@ def create() -> Response:
             target=form.target.data or "",
             source_id=form.source.data if draft.sources else None,
             requested_by=person().name,
+            unlock=(form.unlock.data or "") if draft.artifact.encryption else "",
         )
     except InvalidError as error:
         add_error(form, error)
