@@ -1,5 +1,6 @@
 """Tests: sample events sent through exactly the targets and code of the real ones."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -89,8 +90,8 @@ def test_channel(channel_id: int, user_id: int) -> str:
         return outbox.write(session, sample, [target], is_test=True)
 
 
-def results(event_id: str) -> TrialResults:
-    """Return how a test stands.
+def results(event_id: str, *, channel_ids: Collection[int] | None = None) -> TrialResults:
+    """Return how a test stands; with `channel_ids`, only if it went through one of them.
 
     Raises:
         NotFoundError: there is no such test.
@@ -100,6 +101,8 @@ def results(event_id: str) -> TrialResults:
         if event is None or not event.is_test:
             raise NotFoundError("This test is no longer in the log.")
         rows = _rows(session, event_id)
+    if channel_ids is not None and not any(row.channel_id in channel_ids for row in rows):
+        raise NotFoundError("This channel had no such test.")
     done = not any(row.state in WAITING for row in rows)
     if done:
         rows.sort(key=lambda row: row.state not in {State.FAILED, State.EXPIRED})

@@ -169,7 +169,7 @@ def test_result(channel_id: int, event_id: str) -> Response:
     """Return the strip of a test as it stands; the page for those without HTMX."""
     if not htmx.is_htmx():
         return htmx.go(_row_url(channel_id, test=event_id))
-    results = trials.results(event_id)
+    results = trials.results(event_id, channel_ids=[channel_id])
     response = _test_row(channel_id, results, "channels/_test_strip.html")
     return htmx.announce(response, _outcome(results)) if results.done else response
 

@@ -100,7 +100,8 @@ def route_test(job_id: int, event_id: str) -> Response:
     if not htmx.is_htmx():
         target = url_for(".notifications", job_id=job_id, test=event_id, _anchor="job-test")
         return htmx.go(target)
-    results = trials.results(event_id)
+    told = [row.channel.id for row in routes.of_job(job_id).rows]
+    results = trials.results(event_id, channel_ids=told)
     response = _strip(job_id, results)
     if not results.done:
         return response
