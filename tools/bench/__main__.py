@@ -1,0 +1,153 @@
+"""Measures one after the other and prints the table."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tools import vendor_htmx
+from tools.bench import browser
+from tools.bench.figures import Table, median, p99
+from tools.bench.peer import Peer
+from tools.bench.server import (
+    DBACKUP,
+    EMAIL,
+    PASSWORD,
+    Instance,
+    Session,
+    free_port,
+    resident_mb,
+    serving,
+)
+
+STARTS: Final = 7
+PAGES: Final = 300
+TOGGLES: Final = 600
+MESSAGES: Final = 150
+EVENTS: Final = 223  # of nine deliveries each: 2,007
+PAGE: Final = "/settings/notifications"
+TOGGLE: Final = f"{PAGE}/events/user_login/toggle"
+
+
+def main() -> int:
+    """Print the figures; return 0 whatever they are: milliseconds gate nothing."""
+    table = Table()
+    with tempfile.TemporaryDirectory(prefix="dbackup-bench-") as folder:
+        instance = Instance(Path(folder) / "instance", free_port())
+        peer = Peer()
+        print("Preparing a scratch instance with nine channels …", flush=True)
+        instance.dbackup(
+            "users", "add", EMAIL, "--role", "admin", "--password-stdin", stdin=f"{PASSWORD}\n"
+        )
+        instance.python("tools.bench.fill", "channels", peer.url)
+        htmx = _htmx(Path(folder))
+        _start(table, instance)
+        _serve(table, instance, peer, Path(folder), htmx)
+        _deliver(table, Path(folder))
+    print(f"\n{table}")
+    return 0
+
+
+def _start(table: Table, instance: Instance) -> None:
+    times = []
+    for _ in range(STARTS):
+        with serving([str(DBACKUP), "serve"], instance.port, instance.environ) as (_, took):
+            times.append(took)
+    table.add("start to first answer", median(times), "s", goal=1.0, digits=2)
+
+
+def _serve(table: Table, instance: Instance, peer: Peer, folder: Path, htmx: bytes) -> None:
+    with serving([str(DBACKUP), "serve"], instance.port, instance.environ) as (pid, _):
+        time.sleep(3)
+        table.add("memory, idle", resident_mb(pid), "MB", goal=110, digits=0)
+        session = Session(instance.port)
+        session.sign_in()
+        size = len(session.get(PAGE)) / 1024
+        pages = _timed(lambda _: session.get(PAGE), PAGES)
+        toggles = _timed(lambda turn: session.post(TOGGLE, enabled=str(turn % 2)), TOGGLES)
+        painted = _clicks(table, f"http://127.0.0.1:{instance.port}{PAGE}", htmx, session.cookie)
+        instance.python("tools.bench.fill", "publish", str(EVENTS))
+        peer.wait(EVENTS * 9, seconds=120)
+        rate = EVENTS * 9 / (max(peer.arrived) - min(peer.arrived))
+        time.sleep(2)
+        loaded = resident_mb(pid)
+    bare_pages, bare_toggles, bare_painted = _bare(folder, size, htmx)
+    table.add("page", median(pages), "ms", goal=6, bare=median(bare_pages), digits=2)
+    table.add("page, size", size, "KB", goal=60)
+    table.add("toggle", median(toggles), "ms", goal=3, bare=median(bare_toggles), digits=2)
+    table.add("toggle, p99", p99(toggles), "ms", goal=12, bare=p99(bare_toggles), digits=2)
+    if painted:
+        table.add(
+            "click to painted swap", median(painted), "ms", goal=60, bare=median(bare_painted)
+        )
+    table.add(f"memory after {EVENTS * 9} deliveries", loaded, "MB", goal=130, digits=0)
+    table.add("messages arrived", rate, "a second", digits=0)
+
+
+def _bare(folder: Path, size: float, htmx: bytes) -> tuple[list[float], list[float], list[float]]:
+    port = free_port()
+    command = [sys.executable, "-m", "tools.bench.bare", str(port), str(folder), str(size)]
+    with serving(command, port, {"PATH": "/usr/bin:/bin"}):
+        session = Session(port)
+        session.get("/")
+        pages = _timed(lambda _: session.get("/"), PAGES)
+        toggles = _timed(lambda _: session.post("/toggle/1"), TOGGLES)
+        painted = _clicks(None, f"http://127.0.0.1:{port}/", htmx, selector="#form-1 button")
+    return pages, toggles, painted
+
+
+def _clicks(
+    table: Table | None,
+    url: str,
+    htmx: bytes,
+    cookie: str = "",
+    selector: str = "#event-user_login form[action$='/toggle'] button",
+) -> list[float]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None or not htmx:
+        if table is not None:
+            missing = "Chromium" if chromium is None else "the package htmx.org"
+            table.leave_out("click to painted swap", f"{missing} is not here")
+        return []
+    with browser.opened(chromium, url, htmx, cookie) as page:
+        return browser.clicks(page, selector)
+
+
+def _deliver(table: Table, folder: Path) -> None:
+    peer = Peer()
+    instance = Instance(folder / "commits", free_port())
+    instance.dbackup("users", "list")
+    committed = json.loads(instance.python("tools.bench.commits", peer.url, str(MESSAGES)))
+    took = [
+        (arrived - at) * 1000 for at, arrived in zip(committed, sorted(peer.arrived), strict=True)
+    ]
+    table.add("commit to received", median(took[10:]), "ms", goal=2.4, digits=2)
+    table.add("commit to received, p99", p99(took[10:]), "ms", digits=2)
+
+
+def _timed(act: Callable[[int], object], count: int) -> list[float]:
+    """Return the milliseconds of each turn; the first tenth warms up and is left out."""
+    times = []
+    for turn in range(count):
+        began = time.perf_counter()
+        act(turn)
+        times.append((time.perf_counter() - began) * 1000)
+    return times[count // 10 :]
+
+
+def _htmx(folder: Path) -> bytes:
+    try:
+        content = vendor_htmx.fetch()
+    except (OSError, subprocess.SubprocessError):
+        return b""
+    (folder / "htmx.js").write_bytes(content)
+    return content
+
+
+if __name__ == "__main__":
+    sys.exit(main())
