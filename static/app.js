@@ -109,3 +109,13 @@ document.addEventListener("htmx:confirm", (event) => {
   event.preventDefault();
   location.assign(event.detail.elt.href);
 });
+
+// A live log follows its end only while the reader is there.
+document.addEventListener("htmx:oobBeforeSwap", ({ detail: { target } }) => {
+  if (target.getAttribute("role") !== "log") return;
+  const below = target.scrollHeight - target.scrollTop - target.clientHeight;
+  target.dataset.follows = String(below < 8);
+});
+document.addEventListener("htmx:oobAfterSwap", ({ detail: { target } }) => {
+  if (target.dataset.follows === "true") target.scrollTop = target.scrollHeight;
+});
