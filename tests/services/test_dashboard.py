@@ -348,6 +348,8 @@ def test_no_question_walks_through_all_runs_or_deliveries() -> None:
             for sql, parameters in asked
             for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)  # type: ignore[arg-type]
         ]
-    whole = [(step, sql) for step, sql in steps if step in {"SCAN run", "SCAN delivery"}]
+    walks = ("SCAN run", "SCAN delivery", "SCAN event", "SEARCH run USING INDEX ix_run_outcome")
+    whole = {sql for step, sql in steps if step.startswith(walks) and "LIMIT" not in sql}
     assert len(steps) > 20
-    assert [sql for _, sql in whole if "LIMIT" not in sql] == []
+    assert {sql for sql in whole if "WHERE run.outcome = ?" not in sql} == set()
+    assert sum("ix_run_started_at" in step for step, _ in steps) == 2
