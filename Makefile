@@ -1,4 +1,4 @@
-# make run · make test · make check · make e2e · make bench · make lock · make vendor
+# make run · make test · make check · make e2e · make bench · make lock · make oidc · make audit · make vendor
 # On a fresh machine only Python 3.11 or newer (with venv) and make are needed.
 
 SHELL := /bin/sh
@@ -50,7 +50,7 @@ check: dev ## everything that needs no running program
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/djlint templates --lint --check --quiet
+	$(BIN)/djlint templates --lint --check
 	$(BIN)/python tools/check_migrations.py
 
 test: dev ## the tests that this machine can run; it ends by naming what was left out
@@ -67,7 +67,14 @@ bench: dev ## measure; the goals are printed beside the figures
 
 lock: dev ## after a change of dependencies in pyproject.toml; UPGRADE=--upgrade takes newer versions
 	$(LOCK) --group install $(UPGRADE) --output-file requirements.lock
-	$(LOCK) --group dev $(UPGRADE) --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --extra oidc --group install $(UPGRADE) --constraint requirements.lock --output-file requirements-oidc.lock
+	$(LOCK) --extra oidc --group dev $(UPGRADE) --constraint requirements.lock --output-file requirements-dev.lock
+
+oidc: install ## what sign-in through an OpenID provider needs
+	@$(PIP) install --require-hashes -r requirements-oidc.lock
+
+audit: dev ## known vulnerabilities of what is locked; needs the network
+	$(BIN)/python -m tools.audit
 
 vendor: install ## htmx into static/vendor/, for closed networks
 	$(BIN)/python -m tools.vendor_htmx

@@ -4,8 +4,10 @@ from typing import Any, Literal
 
 from alembic import context
 from flask import current_app
+from sqlalchemy import inspect
 
 from webapp.models import Base
+from webapp.models.audit import guard
 from webapp.models.base import UtcDateTime
 
 db = current_app.extensions["migrate"].db
@@ -28,6 +30,9 @@ def run_migrations_online() -> None:
         )
         with context.begin_transaction():
             context.run_migrations()
+        if inspect(connection).has_table("audit_entry"):
+            guard(connection)
+            connection.commit()
 
 
 if context.is_offline_mode():

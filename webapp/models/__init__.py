@@ -1,6 +1,18 @@
 """Importing this package registers every table."""
 
-from webapp.models import channel, delivery, job, routing, run, setting, user
+from webapp.models import audit, channel, delivery, job, routing, run, security, setting, user
 from webapp.models.base import Base, db
 
-__all__ = ["Base", "channel", "db", "delivery", "job", "routing", "run", "setting", "user"]
+__all__ = [
+    "Base",
+    "audit",
+    "channel",
+    "db",
+    "delivery",
+    "job",
+    "routing",
+    "run",
+    "security",
+    "setting",
+    "user",
+]

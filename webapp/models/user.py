@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import String
+from sqlalchemy import BigInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.core import clock
@@ -49,5 +49,11 @@ class User(Base):
     """Counted up to end every session of the account (new password, deactivated)."""
     version: Mapped[int] = mapped_column(default=1)
     """Counted up by every change; an edit that began before the latest one is refused."""
+    totp_secret: Mapped[str | None] = mapped_column(Text)
+    """The sealed key of the second factor; None: there is none."""
+    totp_draft: Mapped[str | None] = mapped_column(Text)
+    """A sealed key that is shown and not yet proven."""
+    totp_step: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The time step of the last accepted code; a code counts once."""
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     last_login_at: Mapped[datetime | None]
