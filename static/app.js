@@ -5,6 +5,15 @@
 const TOAST_MS = 5000;
 const ICONS = { ok: "check-circle-fill", warn: "exclamation-triangle-fill", bad: "x-octagon-fill" };
 
+// Scripts run but htmx did not come: show what is there for browsers without scripts.
+if (typeof htmx === "undefined") {
+  for (const spare of document.querySelectorAll("noscript")) {
+    const parsed = document.createElement("template");
+    parsed.innerHTML = spare.textContent;
+    spare.replaceWith(parsed.content);
+  }
+}
+
 function make(tag, className, text = "") {
   const element = document.createElement(tag);
   element.className = className;
