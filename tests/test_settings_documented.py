@@ -35,7 +35,7 @@ def test_the_defaults_are_those_of_the_code() -> None:
 
 def test_other_documents_name_no_setting_that_does_not_exist() -> None:
     known = {*FIELDS, *(f"{name}_FILE" for name in FIELDS)}
-    tests_only = {"DBACKUP_TEST_POSTGRES_URL", "DBACKUP_TEST_REQUIRE_ALL"}
+    tests_only = {"DBACKUP_TEST_MARIADB_URL", "DBACKUP_TEST_REQUIRE_ALL"}
     named = {
         found
         for path in [*PROJECT_ROOT.glob("*.md"), *PROJECT_ROOT.glob("docs/**/*.md")]
