@@ -147,7 +147,7 @@ class Peer:
             self._arrived.notify_all()
         if self.before_answer is not None:
             self.before_answer(received)
-        reply = self._choose(received.path)
+        reply = self._choose(received)
         self._stopping.wait(reply.delay)
         if reply.reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -156,10 +156,14 @@ class Peer:
             raise ConnectionError
         self._say(sock, received.method, reply)
 
-    def _choose(self, path: str) -> Reply:
+    def respond(self, received: Received) -> Reply:
+        """Return the answer to a request that no test prepared one for; services override it."""
+        return self._default
+
+    def _choose(self, received: Received) -> Reply:
         if self._queue:
             return self._queue.pop(0)
-        return self._by_path.get(path.partition("?")[0], self._default)
+        return self._by_path.get(received.path.partition("?")[0]) or self.respond(received)
 
     def _say(self, sock: socket.socket, method: str, reply: Reply) -> None:
         if reply.drip_headers:

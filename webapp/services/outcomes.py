@@ -85,8 +85,12 @@ def _keep_what_the_service_said(session: Session, result: Result) -> None:
     row, error = result.claim.channel, result.error
     if result.receipt is not None and result.receipt.config_changes:
         channels.store_config_changes(session, row.id, result.receipt.config_changes)
-    if isinstance(error, TransientError) and error.retry_after and error.status == "429":
+    if isinstance(error, TransientError) and error.retry_after and _is_429(error):
         rates.block(session, row, clock.now() + min(error.retry_after, LONGEST_HINT))
+
+
+def _is_429(error: ChannelError) -> bool:
+    return (error.status or "").partition(" ")[0] == "429"  # a code of the service may follow
 
 
 _MOVE: Final = (

@@ -4,7 +4,6 @@ import re
 import smtplib
 import ssl
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -13,14 +12,14 @@ from wtforms.validators import DataRequired, InputRequired, NumberRange, Validat
 
 from webapp.core.buckets import Rate
 from webapp.core.errors import ChannelError, PermanentError, TransientError
-from webapp.core.secrets import mask
-from webapp.notify import mail, mail_reader
+from webapp.notify import mail, mail_reader, plain
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import (
     ChannelForm,
     RecipientsField,
     SecretField,
     check_address,
+    check_ca_file,
 )
 from webapp.notify.channels.http import TROUBLES, advice_for
 from webapp.notify.message import Message
@@ -137,8 +136,7 @@ class EmailForm(ChannelForm):
 
     def validate_ca_file(self, field: StringField) -> None:
         """Check that there is such a file."""
-        if field.data and not Path(field.data.strip()).is_file():
-            raise ValidationError("There is no such file on this server.")
+        check_ca_file(field)
 
     def validate_ehlo_name(self, field: StringField) -> None:
         """Check that this is a name."""
@@ -264,7 +262,7 @@ class Email(Channel):
             subject_prefix=self._text("subject_prefix"),
         )
         try:
-            body = mail.build(_without(message, self.secrets), envelope, to)
+            body = mail.build(plain.masked(message, self.secrets), envelope, to)
         except (ValueError, IndexError) as error:  # the library's words for what is no address
             raise PermanentError(
                 "An address of this mail cannot be used.",
@@ -438,22 +436,6 @@ class _State:
 
     handing_over: bool = False
     """True while the server may have taken the mail without our knowing."""
-
-
-def _without(message: Message, secrets: tuple[str, ...]) -> Message:
-    """Return the message with secrets masked: in the encoded mail nobody would find them again."""
-    if not secrets:
-        return message
-    return replace(
-        message,
-        title=mask(message.title, secrets),
-        text=mask(message.text, secrets),
-        error=mask(message.error, secrets),
-        fields=tuple(
-            replace(field, name=mask(field.name, secrets), value=mask(field.value, secrets))
-            for field in message.fields
-        ),
-    )
 
 
 def _people(count: int) -> str:

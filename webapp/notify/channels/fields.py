@@ -16,11 +16,12 @@ renders a secret. `channel_type.form.resolved(config)` replaces references (`env
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from wtforms import Field, Form, PasswordField, StringField, TextAreaField
-from wtforms.validators import StopValidation, ValidationError
+from wtforms import Field, Form, IntegerField, PasswordField, StringField, TextAreaField
+from wtforms.validators import NumberRange, Optional, StopValidation, ValidationError
 from wtforms.widgets import TextArea
 
 from webapp.core import text
@@ -211,6 +212,28 @@ class RecipientsField(TextAreaField):
             check_address(address)
 
 
+class PriorityField(IntegerField):
+    """A service's priority as a number; empty (None) leaves it to the severity of the message."""
+
+    def __init__(
+        self, label: str | None = None, *, lowest: int, highest: int, **kwargs: Any
+    ) -> None:
+        message = f"Enter a number from {lowest} to {highest}, or leave it empty."
+        super().__init__(
+            label, validators=[Optional(), NumberRange(lowest, highest, message)], **kwargs
+        )
+        self._message = message
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Take the number; nothing is no number and no mistake."""
+        typed = valuelist[0].strip() if valuelist else ""
+        self.data = None
+        try:
+            self.data = int(typed) if typed else None
+        except ValueError:
+            raise ValueError(self._message) from None
+
+
 class ChannelForm(Form):
     """The configuration of one channel type: its schema, its checks, its help texts."""
 
@@ -292,6 +315,12 @@ def check_reference(value: str) -> None:
         raise StopValidation(
             "Write a reference as env:NAME (a variable of the server) or file:/path/to/file."
         )
+
+
+def check_ca_file(field: Field) -> None:
+    """Check that there is such a file, if one is named."""
+    if field.data and not Path(field.data.strip()).is_file():
+        raise ValidationError("There is no such file on this server.")
 
 
 def check_url(value: str) -> None:

@@ -21,6 +21,7 @@ from webapp.notify.channels.fields import (
     ChannelForm,
     HeadersField,
     SecretField,
+    check_ca_file,
     check_url,
     parse_headers,
 )
@@ -175,8 +176,7 @@ class WebhookForm(ChannelForm):
 
     def validate_ca_file(self, field: StringField) -> None:
         """Check that there is such a file."""
-        if field.data and not Path(field.data.strip()).is_file():
-            raise ValidationError("There is no such file on this server.")
+        check_ca_file(field)
 
 
 class Webhook(Channel):
