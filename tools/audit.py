@@ -1,45 +1,69 @@
-"""Asks a public service whether anything that is locked has a known vulnerability."""
+"""Asks a public service whether anything that is locked has a known vulnerability.
 
+What the service does not know is "not checked" and never "nothing known": a machine that cannot
+reach it would otherwise look clean.
+"""
+
+import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCKS: Final = ("requirements-dev.lock", "requirements-oidc.lock")
-OUT_OF_REACH: Final = (
-    "ConnectionError",
-    "Connection refused",
-    "Max retries exceeded",
-    "NameResolutionError",
-    "ProxyError",
-    "Tunnel connection failed",
-    "timed out",
-    "service unavailable",
-    "ServiceError",
-)
+NOT_CHECKED: Final = "NOT CHECKED: the vulnerability service cannot be asked from here"
+
+
+class Verdict(NamedTuple):
+    """What became of one lock."""
+
+    text: str
+    is_vulnerable: bool
 
 
 def main() -> int:
-    """Return 0 when nothing is known, or when the service cannot be asked, which is said."""
-    return max(_look(name) for name in LOCKS)
+    """Return 1 when a vulnerability is known, else 0; what was not checked is said."""
+    verdicts = [_look(name) for name in LOCKS]
+    for name, verdict in zip(LOCKS, verdicts, strict=True):
+        print(f"{name}: {verdict.text}")
+    return int(any(verdict.is_vulnerable for verdict in verdicts))
 
 
-def _look(name: str) -> int:
+def judge(report: str) -> Verdict:
+    """Return what a report in JSON says; anything else is no answer."""
+    try:
+        found: list[dict[str, Any]] = json.loads(report)["dependencies"]
+    except (ValueError, KeyError, TypeError):
+        return Verdict(NOT_CHECKED, is_vulnerable=False)
+    asked = [each for each in found if "vulns" in each]
+    bad = [each for each in asked if each["vulns"]]
+    if not asked:
+        return Verdict(f"{NOT_CHECKED} (0 of {len(found)} packages)", is_vulnerable=False)
+    lines = [f"{len(asked)} of {len(found)} packages checked, {len(bad)} vulnerable"]
+    for each in bad:
+        ids = ", ".join(str(vulnerability["id"]) for vulnerability in each["vulns"])
+        lines.append(f"  {each['name']} {each['version']}: {ids}")
+    if len(asked) < len(found):
+        lines.append(
+            f"  NOT CHECKED: {', '.join(_name(each) for each in found if each not in asked)}"
+        )
+    return Verdict("\n".join(lines), is_vulnerable=bool(bad))
+
+
+def _name(each: dict[str, Any]) -> str:
+    return str(each.get("name", "unknown"))
+
+
+def _look(name: str) -> Verdict:
     command = [
         *(sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip"),
-        *("--progress-spinner", "off", "--timeout", "20", "-r", name),
+        *("--progress-spinner", "off", "--timeout", "20", "--format", "json", "-r", name),
     ]
     done = subprocess.run(  # noqa: S603 - our own command
         command, cwd=ROOT, capture_output=True, text=True, check=False
     )
-    words = done.stdout + done.stderr
-    if done.returncode and any(sign in words for sign in OUT_OF_REACH):
-        last = words.strip().splitlines()[-1][:200]
-        print(f"{name}: NOT CHECKED, the vulnerability service is out of reach ({last})")
-        return 0
-    print(f"{name}: {words.strip()}")
-    return done.returncode
+    return judge(done.stdout)
 
 
 if __name__ == "__main__":
