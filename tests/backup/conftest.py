@@ -10,13 +10,25 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import psycopg
+import pymysql
 import pytest
 from psycopg import sql
 
-from tests.services_needed import HOST, PORT, require, require_postgres
+from tests.services_needed import (
+    HOST,
+    MARIADB_PORT,
+    PORT,
+    mariadb_url,
+    require,
+    require_mariadb,
+    require_postgres,
+)
 from webapp.backup.destinations.local import Local
+from webapp.backup.sources.mysql import Mysql
 from webapp.backup.sources.postgresql import Postgresql
 from webapp.backup.sources.sqlite import Sqlite
 
@@ -173,3 +185,76 @@ def guarded() -> Iterator[Guarded]:
         yield server
         with contextlib.suppress(subprocess.CalledProcessError):
             server.stop()
+
+
+class MariaScratch:
+    """A MariaDB server on which a test makes databases and users that are gone afterwards."""
+
+    def __init__(self) -> None:
+        url = urlsplit(mariadb_url())
+        self.login: dict[str, Any] = {
+            "host": url.hostname or HOST,
+            "port": url.port or MARIADB_PORT,
+            "user": unquote(url.username or "root"),
+            "password": unquote(url.password or ""),
+        }
+        self._made: list[str] = []
+        self._users: list[str] = []
+
+    def name(self) -> str:
+        """Return a new name; a database of that name is dropped at the end."""
+        name = f"dbackup_test_{secrets.token_hex(6)}"
+        self._made.append(name)
+        return name
+
+    def database(self, *statements: str) -> Mysql:
+        """Make a database of these statements."""
+        name = self.name()
+        self.run(None, f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        self.run(name, *statements)
+        return self.source(name)
+
+    def user(self, password: str, *grants: str) -> str:
+        """Make a user who has these rights: "SELECT ON shop.*"."""
+        name = f"dbt_{secrets.token_hex(6)}"
+        self._users.append(name)
+        with self.connect(None) as cursor:
+            cursor.execute(f"CREATE USER '{name}'@'%%' IDENTIFIED BY %s", (password,))
+        self.run(None, *(f"GRANT {grant} TO '{name}'@'%'" for grant in grants))
+        return name
+
+    def source(self, database: str, **changes: object) -> Mysql:
+        return Mysql(self.login | {"database": database, "tls": "prefer"} | changes)
+
+    def run(self, database: str | None, *statements: str) -> None:
+        with self.connect(database) as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def rows(self, database: str, query: str) -> list[Any]:
+        with self.connect(database) as cursor:
+            cursor.execute(query)
+            return list(cursor.fetchall())
+
+    @contextlib.contextmanager
+    def connect(self, database: str | None) -> "Iterator[pymysql.cursors.Cursor]":
+        connection = pymysql.connect(
+            **self.login, database=database, autocommit=True, charset="utf8mb4", ssl_disabled=True
+        )
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            yield cursor
+
+    def databases(self) -> set[str]:
+        return {row[0] for row in self.rows("mysql", "SHOW DATABASES")}
+
+    def clean(self) -> None:
+        self.run(None, *(f"DROP DATABASE IF EXISTS `{name}`" for name in self._made))
+        self.run(None, *(f"DROP USER IF EXISTS '{name}'@'%'" for name in self._users))
+
+
+@pytest.fixture
+def maria() -> Iterator[MariaScratch]:
+    require_mariadb()
+    made = MariaScratch()
+    yield made
+    made.clean()

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from webapp.backup.destinations.base import Destination
+from webapp.backup.reach import Reach
 from webapp.backup.sources.base import Source
 from webapp.core import clock
 from webapp.core.errors import AppError, ConflictError, InvalidError, NotFoundError
@@ -199,7 +200,7 @@ class Connections(Generic[Row, Thing]):
         return _trial(name, began, words, notes=notes, ok=True)
 
     def _assemble(self, thing_type: type[Thing], config: Mapping[str, Any]) -> Thing:
-        return thing_type(thing_type.form.resolved(config))
+        return thing_type(thing_type.form.resolved(config), _reach())
 
     def _existing(self, session: Session, row_id: int) -> Row:
         row: Row | None = session.get(self._model, row_id)
@@ -214,6 +215,11 @@ class Connections(Generic[Row, Thing]):
             raise InvalidError(
                 f"There is a {self.noun} called “{name}” already. Choose another name.", "name"
             ) from error
+
+
+def _reach() -> Reach:
+    settings = installation().settings
+    return Reach(settings.allow_private_networks != "none", settings.ca_file)
 
 
 def in_use(name: str, jobs: Sequence[str]) -> str:

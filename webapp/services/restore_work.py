@@ -55,6 +55,10 @@ KILLED: Final = (
     "The server ended during the restore. If the target exists it is whole, because it gets its "
     "name last; if not, start the restore again."
 )
+KILLED_HALF: Final = (
+    "The server ended during the restore. If the target has the table dbackup_restoring it is not "
+    "whole: drop it, then start the restore again."
+)
 
 
 _mine: Final[set[int]] = set()
@@ -144,8 +148,14 @@ def recover() -> int:
         dead = [row.id for row in session.scalars(left) if is_dead(session, row)]
     for restore_id in dead:
         with transaction() as session:
-            record(session, restore_id, Outcome.INTERRUPTED, error=KILLED)
+            row = session.get_one(Restore, restore_id)
+            record(session, restore_id, Outcome.INTERRUPTED, error=_killed(row.source_type))
     return len(dead)
+
+
+def _killed(source_type: str) -> str:
+    kind = BY_TYPE.get(source_type)
+    return KILLED if kind is None or kind.whole_when_named else KILLED_HALF
 
 
 def is_dead(session: Session, row: Restore) -> bool:

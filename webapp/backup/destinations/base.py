@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+from webapp.backup.reach import SELF_HOSTED, Reach
 from webapp.backup.sources.base import Reader, Writer
 from webapp.core.form_fields import ConfigForm
 
@@ -34,8 +35,8 @@ class Destination(ABC):
     tagline: ClassVar[str]
     form: ClassVar["builtins.type[ConfigForm]"]
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
+    def __init__(self, config: Mapping[str, Any], reach: Reach = SELF_HOSTED) -> None:
+        self.config, self.reach = config, reach
 
     @classmethod
     @abstractmethod

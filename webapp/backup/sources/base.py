@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from webapp.backup.progress import Progress
+from webapp.backup.reach import SELF_HOSTED, Reach
 from webapp.core.form_fields import ConfigForm
 
 
@@ -55,10 +56,12 @@ class Source(ABC):
     """What `restore` makes: "New database", "New file"."""
     target_hint: ClassVar[str]
     """One sentence under the field for the target of a restore."""
+    whole_when_named: ClassVar[bool] = True
+    """A target that exists is whole; False where the system cannot rename a database."""
     form: ClassVar["builtins.type[ConfigForm]"]
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
+    def __init__(self, config: Mapping[str, Any], reach: Reach = SELF_HOSTED) -> None:
+        self.config, self.reach = config, reach
 
     @classmethod
     @abstractmethod

@@ -44,7 +44,7 @@ class Postgresql(Source):
     @property
     def server(self) -> Server:
         """Return the server."""
-        return Server(self.config)
+        return Server(self.config, self.reach)
 
     def probe(self) -> Probe:
         """Connect, and find a client program that is new enough."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from webapp.backup.errors import BackupError
+from webapp.backup.reach import Reach
 from webapp.backup.sources.postgresql_errors import explain
 from webapp.core.secrets import mask
 
@@ -22,8 +23,8 @@ LONGEST_NAME: Final = 63  # bytes, NAMEDATALEN - 1
 class Server:
     """A server that one source's configuration leads to."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
+    def __init__(self, config: Mapping[str, Any], reach: Reach) -> None:
+        self.config, self.reach = config, reach
 
     @contextmanager
     def connected(self, database: str | None = None) -> Iterator["psycopg.Connection[Any]"]:
@@ -34,6 +35,8 @@ class Server:
         """
         import psycopg
 
+        if not self.config["host"].startswith("/"):
+            self.reach.require(self.config["host"], self.config["port"])
         try:
             with psycopg.connect(
                 host=self.config["host"],
