@@ -96,12 +96,6 @@ def test_only_the_clock_reads_the_clock() -> None:
     assert readers == {"core/clock.py"}
 
 
-def test_every_test_file_mirrors_a_module() -> None:
-    for path in (PROJECT_ROOT / "tests" / "services").glob("test_*.py"):
-        name = path.stem.removeprefix("test_")
-        assert (PROJECT_ROOT / "webapp" / "services" / f"{name}.py").exists(), path.name
-
-
 def test_lock_files_name_no_host_and_hash_everything() -> None:
     for name in ("requirements.lock", "requirements-dev.lock"):
         text = (PROJECT_ROOT / name).read_text(encoding="utf-8")
