@@ -149,7 +149,7 @@ def test_a_restored_database_equals_the_dumped_one(maria: MariaScratch, local: L
 def test_an_odd_name_and_a_nasty_password_work_and_stay_hidden(
     maria: MariaScratch, local: Local
 ) -> None:
-    name, target = maria.name() + " '\" $x", maria.name() + " -neu"
+    name, target = maria.name() + " “ö” $x", maria.name() + " -neu"
     maria._made += [name, target]
     maria.run(None, f"CREATE DATABASE `{name}`")
     maria.run(name, *SHOP)
