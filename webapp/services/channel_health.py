@@ -1,11 +1,11 @@
 """What deliveries tell about their channel: delivered, failing since, broken, healed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import select, text, update
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.orm import Session
 
 from webapp.core import clock
@@ -36,10 +36,41 @@ def note(session: Session, signs: Iterable[Sign]) -> list[ChannelRow]:
     latest: dict[int, list[Sign]] = {}
     for sign in signs:
         latest.setdefault(sign.channel_id, []).append(sign)
+    for channel_id in _simply_delivered(session, latest):
+        del latest[channel_id]
+    if not latest:
+        return []
     rows = session.scalars(
         select(ChannelRow).where(ChannelRow.id.in_(latest)).with_for_update()
     ).all()
     return [row for row in rows if _apply(session, row, latest[row.id])]
+
+
+_DELIVERED: Final = (
+    update(ChannelRow)
+    .where(ChannelRow.id.in_(bindparam("ids", expanding=True)), ChannelRow.broken_at.is_(None))
+    .values(
+        last_delivered_at=bindparam("now"),
+        failing_since=None,
+        last_error=None,
+        last_advice=None,
+        failure_count=0,
+    )
+    .returning(ChannelRow.id)
+)
+
+
+def _simply_delivered(session: Session, signs: Mapping[int, Sequence[Sign]]) -> list[int]:
+    """Write the usual case in one statement: delivered, not a test, not broken before."""
+    ids = [
+        channel_id
+        for channel_id, latest in signs.items()
+        if all(sign.error is None and not sign.is_test for sign in latest)
+    ]
+    if not ids:
+        return []
+    done = session.connection().execute(_DELIVERED, {"ids": ids, "now": clock.now()})
+    return [row.id for row in done]
 
 
 def _apply(session: Session, row: ChannelRow, signs: Iterable[Sign]) -> bool:

@@ -43,6 +43,7 @@ class Claim:
     is_test: bool
     job_id: int | None
     recipient: str | None
+    is_direct: bool
     recipient_timezone: str | None
     progress: dict[str, Any]
     channel: ChannelRow
@@ -67,6 +68,8 @@ class Claimed:
     """Channels that have more but may not get it before that moment."""
     more: bool = False
     """True when there may be more that is due."""
+    next_due: datetime | None = None
+    """When the next delivery becomes due, or a lease ends, as far as it was looked at."""
 
 
 def claim_due(limit: int, *, passed_over: Collection[int] = ()) -> Claimed:
@@ -133,18 +136,12 @@ def release_dead_leases() -> int:
     return len(freed)
 
 
-def next_due(*, passed_over: Collection[int] = ()) -> datetime | None:
-    """Return when the next open delivery of other channels becomes due (or its lease ends)."""
-    with reading() as session:
-        return due.next_due(session, passed_over)
-
-
 def claim(session: Session, limit: int, passed_over: Collection[int] = ()) -> Claimed:
     """Lease up to `limit` due deliveries in the caller's transaction."""
     now = clock.now()
     rows = due.due_rows(session, now, limit, passed_over)
     if not rows:
-        return Claimed()
+        return Claimed(next_due=due.next_due(session, passed_over))
     admitted = admission.admit(session, rows)
     going = [row for parcel in admitted.parcels for row in parcel.rows]
     if going:
@@ -156,7 +153,13 @@ def claim(session: Session, limit: int, passed_over: Collection[int] = ()) -> Cl
                 "until": now + LEASE,
             },
         )
-    return Claimed(_claims(session, admitted.parcels), admitted.parked, len(rows) >= limit)
+    more = len(rows) >= limit
+    return Claimed(
+        claims=_claims(session, admitted.parcels),
+        parked=admitted.parked,
+        more=more,
+        next_due=None if more else due.next_due(session, [*passed_over, *admitted.parked]),
+    )
 
 
 _delivery: Final = cast("Table", Delivery.__table__)
@@ -177,7 +180,7 @@ def _claims(session: Session, parcels: Sequence[Parcel]) -> list[Claim]:
     if not parcels:
         return []
     rows = [row for parcel in parcels for row in parcel.rows]
-    zones = _zones(session, {row.recipient for row in rows if row.recipient})
+    zones = _zones(session, {row.recipient for row in rows if row.recipient and row.is_direct})
     preferred = preferences.load(session)
     channels = {row.channel_id: _channel(row) for row in rows}
     replaced = _replaced(session, [row.fallback_for for row in rows if row.fallback_for])
@@ -196,6 +199,7 @@ def _claims(session: Session, parcels: Sequence[Parcel]) -> list[Claim]:
             is_test=row.is_test,
             job_id=row.job_id,
             recipient=row.recipient,
+            is_direct=row.is_direct,
             recipient_timezone=zones.get((row.recipient or "").casefold()),
             progress=dict(row.progress or {}),
             channel=channels[row.channel_id],

@@ -4,9 +4,10 @@ At once on a permanent error, after the second transient one otherwise. Whicheve
 delivered first ends the other, so nobody gets a second copy when the channel recovers.
 """
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import bindparam, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from webapp.core import clock, ids
@@ -14,29 +15,39 @@ from webapp.core.errors import ChannelError, PermanentError
 from webapp.core.retry import EXPIRES_AFTER
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Delivery, State
+from webapp.services import routing
 from webapp.services.claims import Claim
 from webapp.services.transaction import RING
 
 AFTER_ATTEMPTS: Final = 2
 
 
-def settle(session: Session, claim: Claim, error: ChannelError | None) -> None:
-    """Queue, or call off, the stand-in for each delivery of a message that was just recorded."""
-    if claim.is_test:
-        return
-    if error is None:
+def settle(session: Session, results: Sequence[tuple[Claim, ChannelError | None]]) -> None:
+    """Queue, or call off, the stand-ins for deliveries that were just recorded."""
+    arrived: list[Claim] = []
+    for claim, error in results:
+        if claim.is_test:
+            continue
+        if error is None:
+            arrived += claim.whole
+        elif isinstance(error, PermanentError) or claim.attempt >= AFTER_ATTEMPTS:
+            _queue_stand_ins(session, claim)
+    _call_off_stand_ins(session, [one for one in arrived if one.stands_in_for is None])
+    for one in arrived:
+        if one.stands_in_for is not None:
+            _call_off_original(session, one)
+
+
+def _queue_stand_ins(session: Session, claim: Claim) -> None:
+    fallback = _fallback_of(session, claim)
+    if fallback is not None:
         for one in claim.whole:
-            _call_off_the_other(session, one)
-    elif isinstance(error, PermanentError) or claim.attempt >= AFTER_ATTEMPTS:
-        fallback = _fallback_of(session, claim)
-        if fallback is not None:
-            for one in claim.whole:
-                _queue(session, one, fallback)
+            _queue(session, one, fallback)
 
 
 def _fallback_of(session: Session, claim: Claim) -> ChannelRow | None:
     """Return the channel to use instead, if there is one that works; one step only."""
-    if claim.stands_in_for is not None or claim.recipient is not None:
+    if claim.stands_in_for is not None or claim.is_direct:
         return None
     fallback_id = session.scalar(
         select(ChannelRow.fallback_id).where(ChannelRow.id == claim.channel.id)
@@ -56,7 +67,7 @@ def _queue(session: Session, claim: Claim, fallback: ChannelRow) -> None:
         .where(
             Delivery.event_id == claim.event_id,
             Delivery.channel_id == fallback.id,
-            Delivery.recipient.is_(None),
+            Delivery.is_direct.is_(False),
             Delivery.state != State.SKIPPED,
         )
         .limit(1)
@@ -66,36 +77,63 @@ def _queue(session: Session, claim: Claim, fallback: ChannelRow) -> None:
     now = clock.now()
     session.execute(
         insert(Delivery),
-        {
-            "id": ids.uuid7(),
-            "event_id": claim.event_id,
-            "channel_id": fallback.id,
-            "channel_name": fallback.name,
-            "channel_type": fallback.type,
-            "state": State.QUEUED,
-            "created_at": now,
-            "next_attempt_at": now,
-            "expires_at": claim.expires_at or now + EXPIRES_AFTER,
-            "fallback_for": claim.delivery_id,
-        },
+        [
+            {
+                "id": ids.uuid7(),
+                "event_id": claim.event_id,
+                "channel_id": fallback.id,
+                "channel_name": fallback.name,
+                "channel_type": fallback.type,
+                "recipient": target.recipient,
+                "state": State.QUEUED,
+                "created_at": now,
+                "next_attempt_at": now,
+                "expires_at": claim.expires_at or now + EXPIRES_AFTER,
+                "fallback_for": claim.delivery_id,
+            }
+            for target in routing.targets_of(fallback)
+        ],
     )
     session.info[RING] = True
 
 
-def _call_off_the_other(session: Session, claim: Claim) -> None:
-    """A message arrived: end its stand-in, or the delivery that it stood in for."""
-    if claim.stands_in_for is None:
-        other: Any = Delivery.fallback_for == claim.delivery_id
-        reason = f"{claim.channel.name} recovered and delivered it itself."
-    else:
-        original = session.scalar(
-            select(Delivery.fallback_for).where(Delivery.id == claim.delivery_id)
+_CALL_OFF: Final = (
+    update(Delivery)
+    .where(text("state IN ('queued', 'retrying')"))
+    .values(
+        state=State.CANCELLED,
+        reason=bindparam("why"),
+        finished_at=bindparam("now"),
+        next_attempt_at=None,
+    )
+)
+_CALL_OFF_STAND_INS: Final = _CALL_OFF.where(
+    Delivery.fallback_for.in_(bindparam("ids", expanding=True))
+)
+_CALL_OFF_ORIGINAL: Final = _CALL_OFF.where(Delivery.id == bindparam("of"))
+
+
+def _call_off_stand_ins(session: Session, claims: Sequence[Claim]) -> None:
+    """The channels delivered it themselves: nothing stands in for them any more."""
+    if claims:
+        session.connection().execute(
+            _CALL_OFF_STAND_INS,
+            {
+                "ids": [claim.delivery_id for claim in claims],
+                "why": "The channel recovered and delivered it itself.",
+                "now": clock.now(),
+            },
         )
-        other = Delivery.id == original
-        reason = f"Delivered through the fallback channel {claim.channel.name}."
-    session.execute(
-        update(Delivery)
-        .where(other, text("state IN ('queued', 'retrying')"))
-        .values(state=State.CANCELLED, reason=reason, finished_at=clock.now(), next_attempt_at=None)
-        .execution_options(synchronize_session=False)
+
+
+def _call_off_original(session: Session, claim: Claim) -> None:
+    """The stand-in arrived: end the delivery that it stood in for."""
+    original = session.scalar(select(Delivery.fallback_for).where(Delivery.id == claim.delivery_id))
+    session.connection().execute(
+        _CALL_OFF_ORIGINAL,
+        {
+            "of": original,
+            "why": f"Delivered through the fallback channel {claim.channel.name}.",
+            "now": clock.now(),
+        },
     )

@@ -67,7 +67,7 @@ def _record(session: Session, results: Sequence[Result]) -> None:
     if not mine:
         return
     whole = [(result, one) for result in mine for one in result.claim.whole]
-    session.execute(insert(Attempt), [_attempt(result, one) for result, one in whole])
+    session.connection().execute(_LOG, [_attempt(result, one) for result, one in whole])
     states = {result.claim.delivery_id: _next_state(result) for result in mine}
     session.connection().execute(
         _MOVE,
@@ -77,8 +77,7 @@ def _record(session: Session, results: Sequence[Result]) -> None:
         _keep_what_the_service_said(session, result)
     for row in channel_health.note(session, [_sign(result) for result in mine]):
         _tell_that_broken(session, row, mine)
-    for result in mine:
-        fallbacks.settle(session, result.claim, result.error)
+    fallbacks.settle(session, [(result.claim, result.error) for result in mine])
 
 
 def _keep_what_the_service_said(session: Session, result: Result) -> None:
@@ -93,6 +92,7 @@ def _is_429(error: ChannelError) -> bool:
     return (error.status or "").partition(" ")[0] == "429"  # a code of the service may follow
 
 
+_LOG: Final = insert(Attempt)
 _MOVE: Final = (
     update(Delivery)
     .where(Delivery.id == bindparam("of"))
@@ -107,20 +107,16 @@ _MOVE: Final = (
 )
 
 
+_MINE: Final = (
+    select(Delivery.id, Delivery.attempts)
+    .where(Delivery.id.in_(bindparam("ids", expanding=True)), Delivery.state == State.SENDING)
+    .with_for_update()
+)
+
+
 def _still_mine(session: Session, results: Sequence[Result]) -> list[Result]:
-    stored = {
-        row.id: row.attempts
-        for row in session.execute(
-            select(Delivery.id, Delivery.attempts)
-            .where(
-                Delivery.id.in_(
-                    [one.delivery_id for result in results for one in result.claim.whole]
-                ),
-                Delivery.state == State.SENDING,
-            )
-            .with_for_update()
-        )
-    }
+    ids = [one.delivery_id for result in results for one in result.claim.whole]
+    stored = {row.id: row.attempts for row in session.connection().execute(_MINE, {"ids": ids})}
     return [
         replace(result, claim=mine)
         for result in results

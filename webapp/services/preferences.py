@@ -1,6 +1,7 @@
 """Settings that admins change under Settings → General."""
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -25,10 +26,13 @@ class Preferences:
     timezone: str
 
 
+_STORED: Final = select(Setting.key, Setting.value)  # built once; each claim reads it
+
+
 def load(session: Session) -> Preferences:
     """Return the stored values; what is not stored comes from the environment."""
     settings = installation().settings
-    stored = {row.key: row.value for row in session.scalars(select(Setting))}
+    stored = {row.key: row.value for row in session.connection().execute(_STORED)}
     return Preferences(
         instance_name=stored.get("instance_name") or DEFAULT_INSTANCE_NAME,
         base_url=stored.get("base_url")

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from webapp.core import buckets, clock
@@ -100,8 +100,15 @@ def _store(session: Session, key: str, bucket: Bucket, stored: RateBucket | None
 def _stored(session: Session, keys: Collection[str]) -> dict[str, RateBucket]:
     if not keys:
         return {}
-    found = select(RateBucket).where(RateBucket.key.in_(keys)).with_for_update()
-    return {bucket.key: bucket for bucket in session.scalars(found)}
+    found = session.scalars(_BY_KEY, {"keys": list(keys)})
+    return {bucket.key: bucket for bucket in found}
+
+
+_BY_KEY: Final = (
+    select(RateBucket)
+    .where(RateBucket.key.in_(bindparam("keys", expanding=True)))
+    .with_for_update()
+)
 
 
 def _keys(row: ChannelRow) -> tuple[tuple[str, Rate | None], ...]:

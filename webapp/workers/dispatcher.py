@@ -126,10 +126,9 @@ class Dispatcher:
         )
         self._parked |= claimed.parked
         self._hand_out(claimed.claims)
-        return 0.0 if claimed.more else self._pause()
+        return 0.0 if claimed.more else self._pause(claimed.next_due)
 
-    def _pause(self) -> float:
-        due = claims.next_due(passed_over=self._passed_over())
+    def _pause(self, due: datetime | None) -> float:
         moments = [*self._parked.values(), *([due] if due else [])]
         waits = [(moment - clock.now()) / timedelta(seconds=1) for moment in moments]
         return min(max(min(waits, default=POLL), SHORTEST_PAUSE), POLL)
