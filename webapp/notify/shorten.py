@@ -1,7 +1,8 @@
 """Cuts texts to the limits of services: in their units, after escaping, between characters."""
 
+import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 Escape = Callable[[str], str]
@@ -20,6 +21,28 @@ def utf16(text: str) -> int:
 def utf8(text: str) -> int:
     """Return the length in bytes of UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def json_bytes(text: str) -> int:
+    """Return the length in bytes of UTF-8 inside JSON quotes."""
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")) - 2
+
+
+def is_blank(text: str) -> bool:
+    """Say whether nothing of the text can be seen: services refuse such texts as empty."""
+    return not any(unicodedata.category(sign)[0] not in "CZM" for sign in text)
+
+
+def share(room: int, parts: Sequence[tuple[int, int]]) -> list[int]:
+    """Return how much of the room each part gets, of its size and the least it can do with.
+
+    The last part gives way first; together they need more than the room only if their least does.
+    """
+    given = [size for size, _ in parts]
+    for number in reversed(range(len(parts))):
+        excess = max(sum(given) - room, 0)
+        given[number] = max(given[number] - excess, min(given[number], parts[number][1]))
+    return given
 
 
 def _as_is(text: str) -> str:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from wtforms import BooleanField, StringField, TextAreaField
+from wtforms import BooleanField, StringField
 from wtforms.validators import ValidationError
 
 from webapp import __version__
@@ -19,8 +19,9 @@ from webapp.core import text
 from webapp.core.buckets import Rate
 from webapp.notify import multipart
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
-from webapp.notify.channels.fields import ChannelForm, OutboundUrlField, SecretField
+from webapp.notify.channels.fields import ChannelForm, OutboundUrlField, SecretField, WordsField
 from webapp.notify.channels.http import TROUBLES, Sorted, as_seconds, deliver_http, retry_after
+from webapp.notify.layout import is_linkable
 from webapp.notify.message import Field, Message, Severity
 from webapp.notify.outbound import Answer, Outbound, Reach
 from webapp.notify.shorten import fit, utf16
@@ -105,19 +106,8 @@ def _hint(value: str) -> str:
     return f"discord.com/api/webhooks/{found['id'][:4]}…" if found else ""
 
 
-class IdsField(TextAreaField):
-    """Ids of Discord, separated by blanks, commas or line breaks; `data` is a list."""
-
-    def _value(self) -> str:
-        found: Any = self.data
-        return " ".join(found or ())
-
-    def process_formdata(self, valuelist: list[Any]) -> None:
-        """Split what was typed."""
-        found: Any = (
-            list(dict.fromkeys(re.split(r"[,\s]+", valuelist[0].strip()))) if valuelist else []
-        )
-        self.data = [identifier for identifier in found if identifier]  # type: ignore[assignment]
+class IdsField(WordsField):
+    """Ids of Discord; `data` is a list."""
 
     def pre_validate(self, form: Any) -> None:
         """Check every id."""
@@ -426,7 +416,7 @@ def _frame(message: Message) -> dict[str, Any]:
     kept = message.fields[: FIELDS - bool(message.error)]
     return {
         "title": fit(message.title or "–", TITLE, escape=_escape),
-        **_filled("url", message.link if _is_linkable(message.link) else ""),
+        **_filled("url", message.link if is_linkable(message.link, ADDRESS) else ""),
         "description": fit(_description(message), DESCRIPTION, escape=_escape),
         "color": COLOURS[message.severity],
         "timestamp": message.occurred_at.isoformat(),
@@ -436,7 +426,7 @@ def _frame(message: Message) -> dict[str, Any]:
 
 
 def _description(message: Message) -> str:
-    link = "" if _is_linkable(message.link) else f"{message.link_label}: {message.link}"
+    link = "" if is_linkable(message.link, ADDRESS) else f"{message.link_label}: {message.link}"
     return "\n".join(filter(None, (message.text.strip(), message.late_note, link)))
 
 
@@ -463,12 +453,6 @@ def _agent(link: str) -> str:
     """Return the form that Discord asks for; its edge may stop other agents."""
     parts = urlsplit(link)
     return f"DiscordBot ({parts.scheme}://{parts.netloc}, {__version__})"
-
-
-def _is_linkable(link: str) -> bool:
-    """Say whether Discord takes the address: hosts without a dot make it refuse the message."""
-    host = urlsplit(link).hostname or ""
-    return "." in host and len(link) <= ADDRESS
 
 
 def _sort(answer: Answer) -> Sorted | None:

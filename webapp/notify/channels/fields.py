@@ -58,18 +58,23 @@ class SecretField(PasswordField):
         required: bool = False,
         check: Check | None = None,
         hint: Callable[[str], str] | None = None,
+        warn: Callable[[str], str] | None = None,
         missing: str = "",
         **kwargs: Any,
     ) -> None:
-        """`missing` is the message for a required secret that was not entered."""
+        """`missing` is the message for a required secret that was not entered; `warn` says what
+        is strange about a stored value that is accepted all the same.
+        """
         kwargs.setdefault("description", REFERENCE_HELP)
         super().__init__(label, **kwargs)
         self.is_required = required
         self.is_stored = False
         self.is_cleared = False
         self.hint = ""
+        self.warning = ""
         self._check = check
         self._describe = hint
+        self._warn = warn
         self._missing = missing
 
     @property
@@ -89,8 +94,9 @@ class SecretField(PasswordField):
         self.is_stored = True
         if is_reference(stored):
             self.hint = stored
-        elif self._describe is not None:
-            self.hint = self._describe(stored)
+            return
+        self.hint = self._describe(stored) if self._describe else ""
+        self.warning = self._warn(stored) if self._warn else ""
 
     def process(
         self, formdata: Any, data: Any = None, extra_filters: Sequence[Any] | None = None
@@ -179,6 +185,24 @@ class OutboundUrlField(StringField):
         """Check the address when there is one; DataRequired demands it."""
         if self.data:
             check_url(self.data)
+
+
+class WordsField(TextAreaField):
+    """Words separated by blanks, commas or line breaks; `data` is a list without repetitions."""
+
+    def _value(self) -> str:
+        found: Any = self.data
+        return " ".join(found or ())
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Split what was typed."""
+        typed = re.split(r"[,;\s]+", valuelist[0]) if valuelist else []
+        found: Any = list(dict.fromkeys(map(self.normalized, filter(None, typed))))
+        self.data = found
+
+    def normalized(self, word: str) -> str:
+        """Return the form of a word that is stored."""
+        return word
 
 
 class RecipientsField(TextAreaField):
