@@ -25,6 +25,7 @@ from webapp.models.setting import Setting
 from webapp.models.user import Role, User
 from webapp.notify.channels.base import Receipt
 from webapp.notify.events.restore_complete import RestoreComplete
+from webapp.notify.events.system_error import SystemError
 from webapp.notify.events.user_login import UserLogin
 from webapp.services import (
     channels,
@@ -164,6 +165,7 @@ def _jobs(demo: Demo) -> None:
             ("nightly-orders", "db-backups", Condition.ALWAYS),
             ("nightly-orders", "Ops mailing list", Condition.ON_FAILURE),
             ("nightly-orders", "Night shift", Condition.ON_FAILURE),
+            ("crm-hourly", "Night shift", Condition.ON_FAILURE),
             ("crm-hourly", "Ops mailing list", Condition.ON_FAILURE),
             ("wiki-daily", "Audit webhook", Condition.ON_SUCCESS),
         ):
@@ -243,24 +245,35 @@ def _at(moment: datetime) -> Iterator[None]:
 
 def _today(demo: Demo) -> None:
     """Let yesterday and today happen: runs end, people sign in, channels answer."""
-    hours = timedelta(hours=1)
-    for ago, job, end in (
+
+    def ago(hours: float) -> datetime:
+        return demo.now - timedelta(hours=hours)
+
+    for hours, job, end in (
         (20, "crm-hourly", _success),
-        (9, "crm-hourly", _success),
+        (14, "crm-hourly", _success),
+        (9, "wiki-daily", _partial),
+        (8, "crm-hourly", _success),
         (7.2, "nightly-orders", _success),
-        (6, "wiki-daily", _partial),
-        (3, "crm-hourly", _failure),
+        (6, "wiki-daily", _success),
+        (5, "crm-hourly", _success),
     ):
-        at = demo.now - ago * hours
-        _end(demo, job, at, end)
-        _answer(demo, at + timedelta(minutes=3, seconds=13))
-    with _at(demo.now - 2 * hours), transaction() as session:
+        _end(demo, job, ago(hours), end)
+        _answer(demo, ago(hours) + timedelta(minutes=3, seconds=13))
+    with _at(ago(4)), transaction() as session:
+        outbox.publish(session, RestoreComplete.sample())
+    for hours in (4, 3.9, 3.7, 3.5):  # what failed is tried again
+        _answer(demo, ago(hours))
+    with _at(ago(2)), transaction() as session:
         outbox.publish(session, UserLogin.sample())
-    _answer(demo, demo.now - 2 * hours)
-    with _at(demo.now - timedelta(minutes=24)):
-        _end(demo, "nightly-orders", clock.now() - timedelta(minutes=2), _failure)
-    for minutes in (22, 21, 20, 15):  # what failed is tried again
-        _answer(demo, demo.now - timedelta(minutes=minutes))
+    for hours in (2, 1.9):
+        _answer(demo, ago(hours))
+    _end(demo, "crm-hourly", ago(0.45), _failure)
+    for hours in (0.4, 0.38, 0.36):
+        _answer(demo, ago(hours))
+    with _at(ago(0.02)), transaction() as session:
+        outbox.publish(session, SystemError.sample())
+    _answer(demo, ago(0.018))
 
 
 End_ = Callable[[Demo, str, datetime], End]
@@ -347,7 +360,7 @@ def _words(channel: str, attempt: int) -> Receipt | ChannelError:
             advice="The webhook was deleted. Create a new one there, then replace the address "
             "in this channel.",
         )
-    if channel == "Ops mailing list" and attempt < 4:
+    if channel == "Ops mailing list" and attempt < 2:
         return TransientError(
             "421: the mail server is busy.",
             status="421 4.3.2",
@@ -383,9 +396,6 @@ def _restores(demo: Demo) -> None:
             session.add(row)
             session.flush()
             demo.restores[outcome] = row.id
-    with _at(demo.now - 4 * hour), transaction() as session:
-        outbox.publish(session, RestoreComplete.sample())
-    _answer(demo, demo.now - 4 * hour)
 
 
 def _test(demo: Demo) -> None:

@@ -4,6 +4,7 @@ Usage: python -m tools.screenshots FOLDER [NAME...]
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -33,6 +34,17 @@ POPOVERS: Final = {
     "dashboard": "[popovertarget=sidebar]",
 }
 """What is pressed for one more picture."""
+FONTS: Final = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig>
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <match target="pattern">
+    <test name="family"><string>system-ui</string></test>
+    <edit name="family" mode="assign" binding="strong"><string>Inter</string></edit>
+  </match>
+</fontconfig>
+"""
+"""Inter stands in for the font of the reader's system."""
 
 
 def main() -> None:
@@ -47,6 +59,9 @@ def main() -> None:
     if path is None:
         sys.exit("There is no chromium on the PATH.")
     with ExitStack() as stack:
+        fonts = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "fonts.conf"
+        fonts.write_text(FONTS)
+        os.environ["FONTCONFIG_FILE"] = str(fonts)
         play = stack.enter_context(sync_playwright())
         chromium = play.chromium.launch(executable_path=path, args=ARGS)
         htmx = vendor_htmx.fetch()
@@ -92,7 +107,11 @@ def _take(page: Page, address: str, name: str, look: str, folder: Path) -> None:
         sign_in(page)
     page.goto(address)
     file = folder / f"{name.replace(' ', '-')}-{look}.png"
-    page.screenshot(path=file, full_page=True)
+    size = LOOKS[look][0]
+    height = page.evaluate("document.scrollingElement.scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": max(height, size["height"])})
+    page.screenshot(path=file)
+    page.set_viewport_size({"width": size["width"], "height": size["height"]})
     print(file)
     opener = page.locator(POPOVERS.get(name, "#none")).first
     if opener.is_visible():

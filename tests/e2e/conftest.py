@@ -18,6 +18,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Route,
+    expect,
     sync_playwright,
 )
 from waitress.server import create_server
@@ -135,6 +136,17 @@ def new_context(
     return context
 
 
+def see_the_end(page: Page, strip: str, words: str) -> None:
+    """Wait until a test has ended and says so; without a script its link is pressed."""
+    refresh = page.locator(strip).get_by_role("link", name="Refresh")
+    for _ in range(40):
+        if not refresh.count():
+            break
+        refresh.click()
+        page.wait_for_timeout(250)
+    expect(page.locator(strip)).to_contain_text(words, timeout=15_000)
+
+
 def sign_in(page: Page, email: str = EMAIL) -> None:
     """Fill the form, as a person would."""
     page.goto("/login")
@@ -163,10 +175,9 @@ def open_page(chromium: Browser, server: Server, htmx_file: bytes) -> Iterator[O
         phone: bool = False,
         scheme: str = "light",
         cdn_file: bytes | None = htmx_file,
-        expect_error: str | None = None,
+        expect_errors: tuple[str, ...] = (),
     ) -> Page:
-        if expect_error:
-            expected.append(expect_error)
+        expected.extend(expect_errors)
         context = new_context(
             chromium,
             server,

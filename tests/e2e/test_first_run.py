@@ -19,7 +19,7 @@ from tests.servers.smtp import MailServer
 WAYS: Final[dict[str, dict[str, Any]]] = {
     "htmx": {},
     "plain": {"javascript": False},
-    "no-cdn": {"cdn_file": None, "expect_error": "ERR_FAILED"},
+    "no-cdn": {"cdn_file": None, "expect_errors": ("ERR_FAILED",)},
 }
 NOTIFICATIONS: Final = "/settings/notifications"
 

@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e.conftest import see_the_end
 from tests.factories import make_channel
 from tests.servers.http import Peer
 from tests.servers.smtp import MailServer
@@ -69,7 +70,7 @@ def test_htmx_comes_from_the_cdn_and_passes_its_hash(signed_in: OpenPage) -> Non
 
 def test_a_changed_byte_leaves_htmx_undefined(open_page: OpenPage, htmx_file: bytes) -> None:
     changed = htmx_file.replace(b"htmx", b"htmX", 1)
-    page = open_page("/login", cdn_file=changed, expect_error="integrity")
+    page = open_page("/login", cdn_file=changed, expect_errors=("integrity",))
     assert page.evaluate("typeof htmx") == "undefined"
 
 
@@ -221,14 +222,8 @@ def test_a_test_shows_what_each_channel_answered(
 def test_a_test_works_without_javascript(signed_in: OpenPage, peer: Peer) -> None:
     page = signed_in(PATH, javascript=False)
     row(page).get_by_role("button", name="Test Restore Failed").click()
-    strip = page.locator("#test-restore_failure")
     peer.wait(1)
-    for _ in range(20):
-        if strip.get_by_role("link", name="Refresh").count() == 0:
-            break
-        strip.get_by_role("link", name="Refresh").click()
-        page.wait_for_timeout(250)
-    expect(strip).to_contain_text("Test finished: 2 sent")
+    see_the_end(page, "#test-restore_failure", "Test finished: 2 sent")
 
 
 def test_each_of_the_six_events_can_be_tested_while_it_is_off(
