@@ -300,3 +300,37 @@ def test_a_stand_in_has_no_stand_in(time: Clock) -> None:
     [stand_in] = stand_ins(delivery_id)
     fail(stand_in.id, PermanentError("413"), time)
     assert stand_ins(stand_in.id) == []
+
+
+def test_what_waited_when_a_channel_broke_goes_through_the_fallback_at_once(
+    pair: tuple[ChannelRow, ChannelRow], time: Clock
+) -> None:
+    first, second = queue(pair[0], 2)
+    [one, _other] = claim()
+    claims.release([_other])
+    finish(one, PermanentError("404", breaks_channel=True))
+    assert stored(second).state == State.RETRYING
+    assert [len(stand_ins(each)) for each in (first, second)] == [1, 1]
+
+
+def test_an_event_for_a_channel_that_is_broken_goes_through_the_fallback_at_once(
+    pair: tuple[ChannelRow, ChannelRow], time: Clock
+) -> None:
+    queue(pair[0])
+    finish(claim()[0], PermanentError("404", breaks_channel=True))
+    target = Target(
+        channel_id=pair[0].id, channel_name="Chat", channel_type="webhook", broken="404"
+    )
+    with transaction() as session:
+        event_id = outbox.write(session, BY_TYPE["restore_failure"].sample(), [target])
+    with reading() as session:
+        rows = session.scalars(select(Delivery).where(Delivery.event_id == event_id)).all()
+    assert {row.channel_name: row.state for row in rows} == {
+        "Chat": State.RETRYING,
+        "Phone": State.QUEUED,
+    }
+    for one in claim():
+        finish(one)
+    assert [stored(row.id).state for row in rows if row.channel_name == "Chat"] == ["cancelled"]
+    time.move(90_000)
+    assert claim() == []

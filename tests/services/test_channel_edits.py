@@ -171,3 +171,31 @@ def test_deleting_cancels_what_waits_and_keeps_the_log() -> None:
 def test_a_channel_that_is_gone_says_so() -> None:
     with pytest.raises(NotFoundError, match="deleted"):
         channel_edits.set_enabled(4711, True)
+
+
+def test_a_channel_keeps_the_fallback_that_was_chosen_for_it() -> None:
+    spare = make_channel(name="On-call")
+    row = channel_edits.create("webhook", values(fallback_id=spare.id))
+    assert stored(row.id).fallback_id == spare.id
+    channel_edits.save(row.id, row.version, values(fallback_id=None))
+    assert stored(row.id).fallback_id is None
+
+
+def test_a_channel_cannot_be_its_own_fallback() -> None:
+    row = make_channel()
+    with pytest.raises(InvalidError, match="its own fallback") as refused:
+        channel_edits.save(row.id, row.version, values(fallback_id=row.id))
+    assert refused.value.field == "fallback_id"
+    assert row.id not in dict(channel_edits.fallback_choices(row.id))
+
+
+def test_a_fallback_that_was_deleted_meanwhile_is_said() -> None:
+    with pytest.raises(InvalidError, match="deleted meanwhile"):
+        channel_edits.create("webhook", values(fallback_id=4711))
+
+
+def test_a_deleted_fallback_leaves_its_channel_without_one() -> None:
+    spare = make_channel()
+    row = make_channel(fallback_id=spare.id)
+    channel_edits.delete(spare.id, everywhere=True)
+    assert stored(row.id).fallback_id is None

@@ -502,3 +502,38 @@ def test_a_viewer_sees_channels_without_their_values(viewer: Browser) -> None:
     assert "hooks.example.org" not in page.get_text()
     assert not viewer.get("/channels?q=hooks").select(f"#channel-{row.id}")
     viewer.post(f"/channels/{row.id}/test", status=403)
+
+
+# fallback
+
+
+def test_the_form_offers_every_other_channel_as_fallback_and_keeps_the_choice(
+    admin: Browser,
+) -> None:
+    spare = make_channel(name="On-call")
+    off = make_channel(name="Old room", enabled=False)
+    admin.post("/channels", webhook(fallback_id=str(spare.id)))
+    [row] = [each for each in all_channels() if each.name == "Ops alerts"]
+    assert row.fallback_id == spare.id
+    page = admin.get(f"/channels/{row.id}")
+    options = page.select("#fallback_id option")
+    assert [option.get_text() for option in options] == ["None", "Old room (off)", "On-call"]
+    assert [option["value"] for option in options if option.has_attr("selected")] == [str(spare.id)]
+    assert "Fallback: On-call" in admin.get("/channels").get_text()
+    deleting = admin.get(f"/channels/{spare.id}/delete").get_text()
+    assert "Ops alerts will have no fallback channel." in deleting
+    assert "no fallback" not in admin.get(f"/channels/{off.id}/delete").get_text()
+
+
+def test_a_form_without_the_field_leaves_the_fallback_alone(admin: Browser) -> None:
+    spare = make_channel()
+    row = make_channel(fallback_id=spare.id)
+    admin.post(f"/channels/{row.id}", webhook(version=str(row.version)))
+    assert stored(row.id).fallback_id == spare.id
+
+
+def test_a_fallback_that_is_gone_comes_back_as_an_error_of_its_field(admin: Browser) -> None:
+    page = admin.post("/channels", webhook(fallback_id="4711"), status=422)
+    error = page.select_one("#fallback_id-error")
+    assert error is not None
+    assert "deleted meanwhile" in error.get_text()

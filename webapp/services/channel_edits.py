@@ -26,6 +26,9 @@ STALE: Final = (
     "save again to replace their change, or open the channel anew to see it."
 )
 DELETED: Final = "The channel was deleted."
+FALLBACK_GONE: Final = (
+    "The fallback channel was deleted meanwhile. Choose another one, or none, and save again."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,8 @@ class Values:
     name: str
     config: Mapping[str, Any]
     is_global: bool
+    fallback_id: int | None = None
+    """The channel that takes over while this one fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +83,7 @@ def create(channel_type: str, values: Values) -> ChannelRow:
     """Add a channel.
 
     Raises:
-        InvalidError: there is no such type, or the name is taken.
+        InvalidError: there is no such type, the name is taken, or the fallback is gone.
     """
     if channel_type not in BY_TYPE:
         raise InvalidError("Choose one of the services.", "type")
@@ -86,6 +91,7 @@ def create(channel_type: str, values: Values) -> ChannelRow:
         _claim_name(session, values.name)
         row = ChannelRow(type=channel_type, name=values.name)
         channels.seal_into(row, values.config)
+        row.fallback_id = _fallback(session, values)
         session.add(row)
         _flush_name(session, values.name)
         _set_global(session, row.id, values.is_global)
@@ -98,7 +104,7 @@ def save(channel_id: int, version: int, values: Values) -> ChannelRow:
     Raises:
         NotFoundError: there is no such channel any more.
         ConflictError: it is no longer the version that was edited.
-        InvalidError: the name is taken.
+        InvalidError: the name is taken, or the fallback cannot be used.
     """
     with transaction() as session:
         row = _existing(session, channel_id, lock=True)
@@ -107,6 +113,7 @@ def save(channel_id: int, version: int, values: Values) -> ChannelRow:
         _claim_name(session, values.name, but=channel_id)
         row.name = values.name
         row.version += 1
+        row.fallback_id = _fallback(session, values, of=channel_id)
         channels.seal_into(row, values.config)
         _flush_name(session, values.name)
         _set_global(session, channel_id, values.is_global)
@@ -162,6 +169,20 @@ def delete(channel_id: int, *, everywhere: bool) -> str:
         return row.name
 
 
+def fallback_choices(channel_id: int | None = None) -> list[tuple[int, str]]:
+    """Return the channels that may take over for this one (None: one that is not stored yet)."""
+    others = select(ChannelRow.id, ChannelRow.name, ChannelRow.enabled).order_by(
+        func.lower(ChannelRow.name), ChannelRow.id
+    )
+    with reading() as session:
+        rows = session.execute(others).all()
+    return [
+        (row.id, row.name if row.enabled else f"{row.name} (off)")
+        for row in rows
+        if row.id != channel_id
+    ]
+
+
 def count_waiting(channel_id: int) -> int:
     """Return how many messages wait for the channel."""
     waiting = select(func.count()).select_from(Delivery).where(_waits_for(channel_id))
@@ -179,6 +200,16 @@ def _existing(session: Session, channel_id: int, *, lock: bool = False) -> Chann
     if row is None:
         raise NotFoundError(GONE)
     return row
+
+
+def _fallback(session: Session, values: Values, *, of: int | None = None) -> int | None:
+    if values.fallback_id is None:
+        return None
+    if values.fallback_id == of:
+        raise InvalidError("A channel cannot be its own fallback. Choose another.", "fallback_id")
+    if session.get(ChannelRow, values.fallback_id) is None:
+        raise InvalidError(FALLBACK_GONE, "fallback_id")
+    return values.fallback_id
 
 
 def _claim_name(session: Session, name: str, *, but: int | None = None) -> None:

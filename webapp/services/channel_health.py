@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from webapp.core import clock
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import OPEN_STATES, Delivery, State
+from webapp.services import fallbacks
 from webapp.services.transaction import RING
 
 PROBE_EVERY: Final = timedelta(hours=1)  # a broken channel is tried this often
@@ -111,7 +112,7 @@ def waits_for_repair(error: str) -> str:
 
 
 def _hold_back(session: Session, row: ChannelRow) -> None:
-    """Let what waits for a broken channel wait for its next probe."""
+    """Let what waits for a broken channel wait for its next probe; its fallback takes over."""
     session.execute(
         update(Delivery)
         .where(
@@ -127,6 +128,7 @@ def _hold_back(session: Session, row: ChannelRow) -> None:
         )
         .execution_options(synchronize_session=False)
     )
+    fallbacks.take_over(session, row.id)
 
 
 def heal(session: Session, row: ChannelRow) -> None:

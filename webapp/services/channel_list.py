@@ -24,6 +24,10 @@ class ChannelItem:
     """The name of its type."""
     status: Status
     usage: Usage
+    fallback: str = ""
+    """The name of the channel that takes over while this one fails."""
+    stands_in_for: tuple[str, ...] = ()
+    """The names of the channels that this one takes over for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +72,15 @@ def _items() -> list[ChannelItem]:
             select(ChannelRow).order_by(func.lower(ChannelRow.name), ChannelRow.id)
         ).all()
         waits = channel_status.waiting(session)
+    names = {row.id: row.name for row in rows}
     return [
         ChannelItem(
             row=row,
             label=type_label(row.type),
             status=channel_status.status_of(row, waits.get(row.id)),
             usage=uses.get(row.id, Usage()),
+            fallback=names.get(row.fallback_id or 0, ""),
+            stands_in_for=tuple(other.name for other in rows if other.fallback_id == row.id),
         )
         for row in rows
     ]

@@ -35,6 +35,7 @@ from webapp.notify.channels.base import Preview
 from webapp.notify.events import BY_TYPE
 from webapp.notify.message import Reader
 from webapp.services import preferences
+from webapp.services.delivery_relations import Relation, relations
 from webapp.services.preferences import Preferences
 from webapp.services.transaction import RING, reading, transaction
 
@@ -183,6 +184,7 @@ class Detail:
     run_id: int | None
     resend_of: str | None
     resent_as: str | None
+    relations: tuple[Relation, ...]
 
     @property
     def mark(self) -> str:
@@ -264,6 +266,8 @@ def detail(delivery_id: str, *, with_message: bool) -> Detail:
                 Delivery.expires_at,
                 Delivery.finished_at,
                 Delivery.resend_of,
+                Delivery.fallback_for,
+                Delivery.bundle_id,
                 EventRow.occurred_at,
                 EventRow.job_id,
                 EventRow.run_id,
@@ -298,6 +302,9 @@ def detail(delivery_id: str, *, with_message: bool) -> Detail:
             run_id=row.run_id,
             resend_of=row.resend_of,
             resent_as=resent_as,
+            relations=relations(
+                session, delivery_id, fallback_for=row.fallback_for, bundle_id=row.bundle_id
+            ),
         )
 
 
@@ -411,6 +418,7 @@ _COLUMNS: Final[Any] = select(
     Delivery.channel_name,
     Delivery.channel_type,
     Delivery.recipient,
+    Delivery.is_direct,
     Delivery.state,
     Delivery.reason,
     Delivery.needs_you,
@@ -505,7 +513,7 @@ def _line(row: Any, preferred: Preferences, took_ms: int | None) -> Line:
         id=row.id,
         event_id=row.event_id,
         event_type=row.event_type,
-        title=_title(row.event_type, row.payload, preferred, to_user=row.recipient is not None),
+        title=_title(row.event_type, row.payload, preferred, to_user=row.is_direct),
         is_test=row.is_test,
         channel_id=row.channel_id,
         channel_name=row.channel_name,
@@ -614,6 +622,7 @@ def _copy(old: Delivery, now: datetime) -> dict[str, Any]:
         "channel_name": old.channel_name,
         "channel_type": old.channel_type,
         "recipient": old.recipient,
+        "is_direct": old.is_direct,
         "state": State.QUEUED,
         "attempts": 0,
         "created_at": now,

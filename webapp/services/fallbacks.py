@@ -5,6 +5,8 @@ delivered first ends the other, so nobody gets a second copy when the channel re
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import bindparam, insert, select, text, update
@@ -14,12 +16,21 @@ from webapp.core import clock, ids
 from webapp.core.errors import ChannelError, PermanentError
 from webapp.core.retry import EXPIRES_AFTER
 from webapp.models.channel import ChannelRow
-from webapp.models.delivery import Delivery, State
+from webapp.models.delivery import OPEN_STATES, Delivery, State
 from webapp.services import routing
 from webapp.services.claims import Claim
 from webapp.services.transaction import RING
 
 AFTER_ATTEMPTS: Final = 2
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A delivery that waits until its channel is mended."""
+
+    delivery_id: str
+    event_id: str
+    expires_at: datetime | None
 
 
 def settle(session: Session, results: Sequence[tuple[Claim, ChannelError | None]]) -> None:
@@ -38,6 +49,24 @@ def settle(session: Session, results: Sequence[tuple[Claim, ChannelError | None]
             _call_off_original(session, one)
 
 
+def take_over(session: Session, channel_id: int) -> None:
+    """Queue stand-ins for what waits for a channel that is broken."""
+    fallback = _of_channel(session, channel_id)
+    if fallback is None:
+        return
+    waiting = session.execute(
+        select(Delivery.id, Delivery.event_id, Delivery.expires_at).where(
+            text(OPEN_STATES),
+            text("state = 'retrying'"),
+            Delivery.channel_id == channel_id,
+            Delivery.is_direct.is_(False),
+            Delivery.fallback_for.is_(None),
+        )
+    ).all()
+    for row in waiting:
+        _queue(session, Waiting(row.id, row.event_id, row.expires_at), fallback)
+
+
 def _queue_stand_ins(session: Session, claim: Claim) -> None:
     fallback = _fallback_of(session, claim)
     if fallback is not None:
@@ -46,19 +75,22 @@ def _queue_stand_ins(session: Session, claim: Claim) -> None:
 
 
 def _fallback_of(session: Session, claim: Claim) -> ChannelRow | None:
-    """Return the channel to use instead, if there is one that works; one step only."""
+    """Stand-ins and direct mail have no fallback of their own."""
     if claim.stands_in_for is not None or claim.is_direct:
         return None
-    fallback_id = session.scalar(
-        select(ChannelRow.fallback_id).where(ChannelRow.id == claim.channel.id)
-    )
-    if fallback_id is None or fallback_id == claim.channel.id:
+    return _of_channel(session, claim.channel.id)
+
+
+def _of_channel(session: Session, channel_id: int) -> ChannelRow | None:
+    """Return the channel to use instead, if there is one that works; one step only."""
+    fallback_id = session.scalar(select(ChannelRow.fallback_id).where(ChannelRow.id == channel_id))
+    if fallback_id is None or fallback_id == channel_id:
         return None
     row = session.get(ChannelRow, fallback_id)
     return row if row is not None and row.enabled and row.broken_at is None else None
 
 
-def _queue(session: Session, claim: Claim, fallback: ChannelRow) -> None:
+def _queue(session: Session, claim: Claim | Waiting, fallback: ChannelRow) -> None:
     known = session.scalar(
         select(Delivery.id).where(Delivery.fallback_for == claim.delivery_id).limit(1)
     )

@@ -18,6 +18,7 @@ from webapp.core.retry import EXPIRES_AFTER
 from webapp.models.delivery import Delivery, EventRow, State
 from webapp.models.job import Job
 from webapp.notify.events import Event
+from webapp.services import fallbacks
 from webapp.services.channel_health import PROBE_EVERY, waits_for_repair
 from webapp.services.routing import Target, plan_job_event, plan_system_event
 from webapp.services.transaction import RING
@@ -92,10 +93,14 @@ def write(
             "is_test": is_test,
         },
     )
+    lines = list(targets)
     session.execute(
-        insert(Delivery), [_delivery(target, event_id, now, is_test=is_test) for target in targets]
+        insert(Delivery), [_delivery(target, event_id, now, is_test=is_test) for target in lines]
     )
     session.info[RING] = True
+    for channel_id in {target.channel_id for target in lines if target.broken is not None}:
+        if channel_id is not None and not is_test:
+            fallbacks.take_over(session, channel_id)
     return event_id
 
 
@@ -117,6 +122,7 @@ def _delivery(target: Target, event_id: str, now: datetime, *, is_test: bool) ->
         "channel_name": target.channel_name,
         "channel_type": target.channel_type,
         "recipient": target.recipient,
+        "is_direct": target.is_direct,
         "created_at": now,
     }
 

@@ -1,10 +1,10 @@
 """The form of one channel: what every channel has, and what its type asks for."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from werkzeug.datastructures import MultiDict
-from wtforms import BooleanField, Field, Form, StringField
+from wtforms import BooleanField, Field, Form, SelectField, StringField
 from wtforms.validators import DataRequired, Length
 
 from webapp.core import text
@@ -12,11 +12,12 @@ from webapp.core.secrets import is_reference
 from webapp.notify.channels import BY_TYPE, CHANNELS
 from webapp.notify.channels.base import Channel
 from webapp.notify.channels.fields import SecretField
-from webapp.services import channel_drafts
+from webapp.services import channel_drafts, channel_edits
 from webapp.services.channel_edits import NAME_LIMIT, Stored, Values
 
 OWN_NAMES: Final = frozenset(
-    {"name", "is_global", "version", "draft", "type", "channel_id", "sample", "csrf_token"}
+    {"name", "is_global", "fallback_id", "version", "draft", "type", "channel_id", "sample"}
+    | {"csrf_token"}
 )
 """Names that this form uses itself; no channel type may have a field of that name."""
 
@@ -36,6 +37,19 @@ class Basics(Form):
         "Use as a global channel",
         description="System events without their own channels will also be sent here.",
     )
+    fallback_id = SelectField(
+        "Fallback channel",
+        coerce=int,
+        validate_choice=False,  # the service knows better what is there at that moment
+        description="Takes a message over at once when this channel refuses it, and after the "
+        "second failed try otherwise.",
+    )
+
+    def __init__(
+        self, sent: MultiDict[str, str] | None, *, others: list[tuple[int, str]], **values: Any
+    ) -> None:
+        super().__init__(sent, **values)
+        self.fallback_id.choices = [(0, "None"), *others]
 
 
 class Editor:
@@ -64,6 +78,8 @@ class Editor:
             sent,
             name=existing.row.name if existing else None,
             is_global=existing.is_global if existing else False,
+            fallback_id=(existing.row.fallback_id if existing else None) or 0,
+            others=channel_edits.fallback_choices(existing.row.id if existing else None),
         )
         self.form = channel_type.form(
             sent, data=channel_type.form.shown(saved) if existing else None, stored=self._known
@@ -126,6 +142,7 @@ class Editor:
             name=str(self.basics.name.data),
             config=self.form.merged(self._known),
             is_global=bool(self.basics.is_global.data),
+            fallback_id=self.basics.fallback_id.data or None,
         )
 
     def keep_secrets(self) -> str:
