@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -76,29 +76,35 @@ def test_a_change_of_the_table_is_followed(scheduler: Scheduler, app: Flask) -> 
 
 
 def test_what_is_due_starts(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = make_job(schedule="* * * * *")
-    lease("elsewhere:1:1", clock.now() - timedelta(minutes=1))
+    job = make_job(schedule="* * * * *", served_until=clock.now() - timedelta(minutes=1))
     made = scheduler_module.start(app)
     until(lambda: started() == [(job.id, "schedule")])
     made.stop()
 
 
-def test_what_fell_due_long_before_is_not_made_up_for(app: Flask) -> None:
+def test_what_fell_due_long_before_is_recorded_as_missed_once_and_not_made_up_for(
+    app: Flask,
+) -> None:
     due = clock.now() - timedelta(hours=3)
-    make_job(schedule=f"{due.minute} {due.hour} * * *")
-    lease("elsewhere:1:1", due - timedelta(hours=1))
+    job = make_job(schedule=f"{due.minute} {due.hour} * * *", served_until=due - timedelta(hours=1))
     made = scheduler_module.start(app)
-    until(lambda: made.next_times)
-    time.sleep(0.1)
-    assert started() == []
+    until(lambda: types() == ["backup_missed"])
+    bells.jobs_changed.ring()
+    time.sleep(0.3)
+    assert types() == ["backup_missed"]
+    with reading() as session:
+        run = session.scalars(select(Run)).one()
+        assert (run.job_id, run.outcome) == (job.id, "missed")
+        assert run.started_at == due.replace(second=0, microsecond=0)
     made.stop()
 
 
 def test_what_was_started_already_is_not_started_again(app: Flask) -> None:
     due = clock.now() - timedelta(minutes=5)
-    job = make_job(schedule=f"{due.minute} {due.hour} * * *")
+    job = make_job(
+        schedule=f"{due.minute} {due.hour} * * *", served_until=due - timedelta(minutes=1)
+    )
     runs.start(job.id, "schedule")
-    lease("elsewhere:1:1", due - timedelta(minutes=1))
     made = scheduler_module.start(app)
     until(lambda: made.next_times)
     time.sleep(0.1)
@@ -119,9 +125,9 @@ def test_one_process_schedules_at_a_time(app: Flask) -> None:
 
 
 def test_a_process_that_lost_the_right_starts_nothing(app: Flask) -> None:
-    job = make_job()
+    job = make_job(schedule="* * * * *", served_until=clock.now() - timedelta(minutes=1))
     lease("elsewhere:1:1", clock.now() + timedelta(minutes=1))
-    assert due_jobs.begin(job.id) is None
+    assert due_jobs.serve(job.id) is None
     assert started() == []
 
 
@@ -140,9 +146,8 @@ def owner() -> str:
 
 
 def test_a_job_that_still_runs_is_not_started_again(app: Flask) -> None:
-    job = make_job(schedule="* * * * *")
+    job = make_job(schedule="* * * * *", served_until=clock.now() - timedelta(minutes=1))
     runs.start(job.id, "manual", "Mara")
-    lease("elsewhere:1:1", datetime(2026, 1, 1, tzinfo=UTC))
     made = scheduler_module.start(app)
     until(lambda: made.next_times)
     time.sleep(0.1)

@@ -3,13 +3,16 @@
 import re
 import secrets
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy import JSON, ForeignKey, String, Text
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.core import clock
 from webapp.models.base import Base
+
+DEFAULT_PATTERN: Final = "{date}T{time}Z"
 
 
 class SourceRow(Base):
@@ -71,7 +74,23 @@ class Job(Base):
     identity: Mapped[str] = mapped_column(Text, default="")
     """In passphrase mode: the private key, which only the passphrase opens."""
     keep_last: Mapped[int | None]
-    """How many artifacts each destination keeps; None: all of them."""
+    """How many artifacts each destination keeps that has no rules of its own; None: all."""
+    name_pattern: Mapped[str] = mapped_column(String(100), default=DEFAULT_PATTERN)
+    """Names of the artifacts; see services/artifact_names.py."""
+    time_limit: Mapped[int | None]
+    """Minutes that one attempt may take."""
+    retries: Mapped[int] = mapped_column(default=0)
+    """How often a failed run is tried again before the failure is announced."""
+    retry_pause: Mapped[int] = mapped_column(default=5)
+    """Minutes between two attempts."""
+    prove_every: Mapped[str] = mapped_column(String(10), default="")
+    """How often its newest backup is restored on trial: "weekly", "monthly" or ""."""
+    proven_at: Mapped[datetime | None]
+    """When a backup of this job was last restored on trial without a fault."""
+    proof_tried_at: Mapped[datetime | None]
+    """When that was last begun by the schedule."""
+    served_until: Mapped[datetime] = mapped_column(default=clock.now)
+    """Up to here every time of the schedule was started, or recorded as missed."""
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
@@ -86,3 +105,5 @@ class JobDestination(Base):
         ForeignKey("destination.id", ondelete="RESTRICT"), primary_key=True
     )
     position: Mapped[int]
+    rules: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """What this destination keeps (backup/retention.py); None: as the job says."""

@@ -56,6 +56,11 @@ class Run(Base):
     finished_at: Mapped[datetime | None]
     owner: Mapped[str] = mapped_column(String(120), default="")
     """The process that runs it (services/processes.py); "" while it waits for its turn."""
+    attempt: Mapped[int] = mapped_column(default=1)
+    """Which attempt it is; more than one when the job tries again after a failure."""
+    attempts_allowed: Mapped[int] = mapped_column(default=1)
+    not_before: Mapped[datetime | None]
+    """When the next attempt may begin."""
     step: Mapped[str] = mapped_column(String(40), default="")
     steps: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     """Each step: name, state, started_at, seconds, detail."""
@@ -119,7 +124,16 @@ class Restore(Base):
     source_name: Mapped[str] = mapped_column(String(60), default="")
     source_type: Mapped[str] = mapped_column(String(20))
     target: Mapped[str] = mapped_column(String(400))
-    """A new database name, or the path of a new SQLite file."""
+    """A database name, or the path of a SQLite file; "" for a trial."""
+    overwrite: Mapped[bool] = mapped_column(default=False)
+    """The target may exist: it is replaced."""
+    upload: Mapped[str | None] = mapped_column(String(400))
+    """Key in the uploads of this installation; then there is no artifact."""
+    is_trial: Mapped[bool] = mapped_column(default=False)
+    """Restored into a scratch database, counted, and dropped: proves the backup."""
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id", ondelete="SET NULL"))
+    counts: Mapped[list[list[Any]] | None] = mapped_column(JSON)
+    """Of a trial: name and rows of each table."""
     size: Mapped[int] = mapped_column(BigInteger, default=0)
     requested_by: Mapped[str] = mapped_column(String(100), default="")
     outcome: Mapped[str] = mapped_column(String(12), default=Outcome.RUNNING)

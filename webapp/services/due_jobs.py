@@ -1,30 +1,32 @@
 """What the scheduler asks of the database: the right to schedule, the schedules, a due run."""
 
+import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from webapp.core import clock
+from webapp.core import clock, text
+from webapp.core.errors import ConflictError, InvalidError
 from webapp.models.job import Job
-from webapp.models.run import Run, Trigger
+from webapp.models.run import RunLine, Trigger
 from webapp.models.setting import Lease
-from webapp.services import leases, processes, runs
+from webapp.services import bells, leases, processes, run_end, runs, schedules
 from webapp.services.transaction import reading, transaction
+
+logger = logging.getLogger(__name__)
 
 LEASE_NAME: Final = "scheduler"
 LEASE: Final = timedelta(seconds=20)
 GRACE: Final = timedelta(hours=1)
 """How late a run may still start."""
-
-
-@dataclass(frozen=True)
-class Held:
-    """The right to schedule."""
-
-    since: datetime
-    """Until when somebody surely scheduled before: what fell due later was not started."""
+MOST: Final = 1000
+MOMENT: Final = timedelta(microseconds=1)
+AHEAD: Final = timedelta(minutes=1)
+NOBODY: Final = "DBackup was not running, or this machine was asleep."
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,15 @@ class Scheduled:
     timezone: str
 
 
-def hold() -> Held | None:
-    """Take or keep the right to schedule; None while another process has it."""
+def hold() -> bool:
+    """Take or keep the right to schedule; False while another process has it."""
     owner, now = processes.owner(), clock.now()
     with reading() as session:
         lease = session.get(Lease, LEASE_NAME)
-    until = None if lease is None else lease.leased_until
-    held = Held(since=now if until is None else min(now, until - LEASE))
-    if lease is not None and lease.owner == owner and lease.leased_until - now > LEASE / 2:
-        return held
+    if lease is not None and lease.owner == owner and LEASE / 2 < lease.leased_until - now <= LEASE:
+        return True
     with transaction() as session:
-        return held if leases.take(session, LEASE_NAME, owner, LEASE) else None
+        return leases.take(session, LEASE_NAME, owner, LEASE)
 
 
 def release() -> None:
@@ -64,25 +64,97 @@ def scheduled() -> dict[int, Scheduled]:
         }
 
 
-def last_started(job_id: int) -> datetime | None:
-    """Return when the schedule last started the job."""
+def overdue() -> list[int]:
+    """Return the jobs with a time of their schedule that was neither started nor recorded."""
+    rows = select(Job).where(Job.enabled, Job.schedule.is_not(None))
     with reading() as session:
-        return session.scalar(
-            select(Run.started_at)
-            .where(Run.job_id == job_id, Run.trigger == Trigger.SCHEDULE)
-            .order_by(Run.id.desc())
-            .limit(1)
-        )
+        jobs = session.scalars(rows).all()
+    return [job.id for job in jobs if _open_times(job) or _is_ahead(job)]
 
 
-def begin(job_id: int) -> int | None:
-    """Start a run that is due; None when another process schedules by now.
+def serve(job_id: int) -> int | None:
+    """Start a job that is due, or record that its time was missed; return the id of the run.
 
-    Raises:
-        NotFoundError: the job was deleted.
-        ConflictError: it is running still.
+    None when nothing was to do, or nothing could be done yet: another process schedules by now, or
+    the job runs still. Its log says then that the schedule wanted it, and as long as the grace
+    lasts the start can be made up for.
     """
     with transaction() as session:
         if not leases.renew(session, LEASE_NAME, processes.owner(), LEASE):
             return None
-    return runs.start(job_id, Trigger.SCHEDULE)
+        job = session.get(Job, job_id, with_for_update=True)
+        if job is None or not job.enabled:
+            return None
+        if _is_ahead(job):  # the clock was set back
+            job.served_until = clock.now()
+        run_id = _serve(session, job, _open_times(job))
+    if run_id is not None:
+        bells.run_waiting.ring()
+    return run_id
+
+
+def _serve(session: Session, job: Job, due: list[datetime]) -> int | None:
+    if not due:
+        return None
+    late = [moment for moment in due if moment < clock.now() - GRACE]
+    missed = _record_missed(session, job, late) if late else None
+    if len(late) == len(due):
+        return missed
+    try:
+        return runs.add(session, job, Trigger.SCHEDULE)
+    except ConflictError as error:
+        _note(session, job, due[-1], error)
+        return missed
+
+
+def _record_missed(session: Session, job: Job, late: list[datetime]) -> int:
+    busy = run_end.running(session, job.id)
+    job.served_until = late[-1]
+    why = f"Run {busy[0].id} of this job was still going." if busy else NOBODY
+    times = "" if len(late) == 1 else f" {len(late)} starts were missed."
+    hours = text.duration(GRACE)
+    reason = f"It was due and did not start within {hours}. {why}{times}"
+    return run_end.record_missed(session, job, late[-1], len(late), reason)
+
+
+def _note(session: Session, job: Job, due: datetime, error: ConflictError) -> None:
+    """Write into the log of the run that still goes, once for each time."""
+    at = due.astimezone(ZoneInfo(job.timezone))
+    words = (
+        f"The schedule wanted to start this job at {at:%H:%M} ({job.timezone}), and this run is "
+        f"still going. It starts when this run ends, if that is within {text.duration(GRACE)}."
+    )
+    for run in run_end.running(session, job.id):
+        said = select(RunLine.id).where(RunLine.run_id == run.id, RunLine.text == words)
+        if session.scalar(said.limit(1)) is None:
+            session.add(RunLine(run_id=run.id, level="warning", text=words))
+            logger.warning("due job runs still", extra={"job": job.id, "why": str(error)})
+
+
+def _open_times(job: Job) -> list[datetime]:
+    """Return the times up to now that were neither started nor recorded, oldest first.
+
+    At most MOST: of a job that is due every minute, and was not for weeks, the newest ones.
+    """
+    if job.schedule is None:
+        return []
+    try:
+        trigger = schedules.trigger(job.schedule, job.timezone)
+    except (InvalidError, ZoneInfoNotFoundError):  # stored by another version; its page says so
+        return []
+    now, found = clock.now(), list[datetime]()
+    after = job.served_until + MOMENT
+    while (due := trigger.get_next_fire_time(None, after)) is not None and due <= now:
+        found.append(due.astimezone(UTC))
+        after = found[-1] + MOMENT
+        if len(found) == MOST and (leap := now - MOST * _pace(found)) > after:
+            found, after = [], leap
+    return found
+
+
+def _pace(found: list[datetime]) -> timedelta:
+    return (found[-1] - found[0]) / len(found)
+
+
+def _is_ahead(job: Job) -> bool:
+    return job.served_until > clock.now() + AHEAD

@@ -13,7 +13,7 @@ from webapp.backup import encryption
 from webapp.backup.encryption import OFF, PASSPHRASE, RECIPIENTS, Encryption
 from webapp.backup.sources import BY_TYPE
 from webapp.backup.streams import COMPRESSORS
-from webapp.core import passphrase
+from webapp.core import clock, passphrase
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError
 from webapp.models.job import DestinationRow, Job, JobDestination, SourceRow
 from webapp.models.routing import JobChannel
@@ -153,8 +153,11 @@ def save(job_id: int, values: Values, version: int) -> None:
         _check(session, values, job_id)
         if keys is None and job.encryption != PASSPHRASE:
             raise InvalidError("Enter the passphrase.", "passphrase")
+        due_before = _due_when(job)
         for name, value in (_columns(values) | (keys or {})).items():
             setattr(job, name, value)
+        if _due_when(job) != due_before:
+            job.served_until = clock.now()
         job.version += 1
         session.execute(delete(JobDestination).where(JobDestination.job_id == job_id))
         _connect(session, job_id, values.destination_ids)
@@ -165,6 +168,8 @@ def set_enabled(job_id: int, enabled: bool) -> Job:
     """Switch the schedule of a job on or off; by hand it runs either way."""
     with transaction() as session:
         job = _get(session, job_id)
+        if enabled and not job.enabled:
+            job.served_until = clock.now()
         job.enabled = enabled
     bells.jobs_changed.ring()
     return job
@@ -303,6 +308,11 @@ def _items(session: Session, jobs: Any) -> list[JobItem]:
         )
         for job, source, run in found
     ]
+
+
+def _due_when(job: Job) -> tuple[object, ...]:
+    """Return what the times of its starts hang on."""
+    return job.enabled, job.schedule, job.timezone
 
 
 def _words(job: Job) -> str:

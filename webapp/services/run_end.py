@@ -1,7 +1,7 @@
 """The end of a run: its outcome, its artifacts and the event about it, in one transaction."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -11,10 +11,11 @@ from webapp.backup.engine import PlaceResult, Stored
 from webapp.backup.sources import BY_TYPE
 from webapp.core import clock, text
 from webapp.models.job import DestinationRow, Job, SourceRow
-from webapp.models.run import ArtifactRow, Outcome, Run, RunLine
+from webapp.models.run import ArtifactRow, Outcome, Run, RunLine, Trigger
 from webapp.notify.events.backup_cancelled import BackupCancelled
 from webapp.notify.events.backup_failure import BackupFailure
 from webapp.notify.events.backup_interrupted import BackupInterrupted
+from webapp.notify.events.backup_missed import BackupMissed
 from webapp.notify.events.backup_partial import BackupPartial
 from webapp.notify.events.backup_success import BackupSuccess
 from webapp.notify.events.base import Event
@@ -73,12 +74,50 @@ def record(session: Session, run: Run, end: End) -> None:
         outbox.publish(session, event(session, run, job, end), job=job, run_id=run.id)
 
 
+def record_missed(session: Session, job: Job, due: datetime, times: int, reason: str) -> int:
+    """Record and publish that the job was not started at `due`; return the id of the run.
+
+    `times` counts the starts that were missed up to then, which are told together.
+    """
+    source = session.get_one(SourceRow, job.source_id)
+    run = Run(
+        job_id=job.id,
+        job_name=job.name,
+        source_name=source.name,
+        trigger=Trigger.SCHEDULE,
+        outcome=Outcome.MISSED,
+        started_at=due,
+        finished_at=due,
+        error=reason,
+    )
+    session.add(run)
+    session.flush()
+    session.add(RunLine(run_id=run.id, level="error", text=reason))
+    missed = BackupMissed(
+        **_facts(session, run, job), due_at=due.isoformat(), times=times, error=reason
+    )
+    outbox.publish(session, missed, job=job, run_id=run.id)
+    return run.id
+
+
 def event(session: Session, run: Run, job: Job, end: End) -> Event:
     """Return what is to be said about the end of a run."""
+    facts = _facts(session, run, job)
+    if end.outcome is Outcome.SUCCESS:
+        return BackupSuccess(**facts)
+    if end.outcome is Outcome.PARTIAL:
+        return BackupPartial(**facts, error=end.error)
+    if end.outcome is Outcome.CANCELLED:
+        return BackupCancelled(**facts, stopped_by=run.stopped_by or DEFAULT_PERSON)
+    kind = BackupInterrupted if end.outcome is Outcome.INTERRUPTED else BackupFailure
+    return kind(**facts, step=end.step, error=end.error)
+
+
+def _facts(session: Session, run: Run, job: Job) -> dict[str, Any]:
     source = session.get(SourceRow, job.source_id)
     label = BY_TYPE[source.type].label if source and source.type in BY_TYPE else ""
     seconds = ((run.finished_at or clock.now()) - run.started_at) / timedelta(seconds=1)
-    facts: dict[str, Any] = {
+    return {
         "job": job.name,
         "job_id": job.id,
         "run_id": run.id,
@@ -90,14 +129,6 @@ def event(session: Session, run: Run, job: Job, end: End) -> Event:
         "size": run.size or 0,
         "seconds": seconds,
     }
-    if end.outcome is Outcome.SUCCESS:
-        return BackupSuccess(**facts)
-    if end.outcome is Outcome.PARTIAL:
-        return BackupPartial(**facts, error=end.error)
-    if end.outcome is Outcome.CANCELLED:
-        return BackupCancelled(**facts, stopped_by=run.stopped_by or DEFAULT_PERSON)
-    kind = BackupInterrupted if end.outcome is Outcome.INTERRUPTED else BackupFailure
-    return kind(**facts, step=end.step, error=end.error)
 
 
 def _add_artifacts(session: Session, run: Run, stored: Stored) -> tuple[PlaceResult, ...]:

@@ -75,23 +75,36 @@ def start(job_id: int, trigger: str, requested_by: str = "") -> int:
         job = session.get(Job, job_id, with_for_update=True)
         if job is None:
             raise NotFoundError("This job was deleted.")
-        _refuse_overlap(session, job)
-        own = trigger == Trigger.CLI
-        run = Run(
-            job_id=job.id,
-            job_name=job.name,
-            source_name=session.get_one(SourceRow, job.source_id).name,
-            trigger=trigger,
-            requested_by=requested_by,
-            destinations=_destinations(session, job.id),
-            owner=processes.owner() if own else "",
-        )
-        session.add(run)
-        session.flush()
-        session.add(RunLine(run_id=run.id, text=_first_line(run)))
-        if own:
-            _mine.add(run.id)
+        run_id = add(session, job, trigger, requested_by)
     bells.run_waiting.ring()
+    return run_id
+
+
+def add(session: Session, job: Job, trigger: str, requested_by: str = "") -> int:
+    """Make a run in the caller's transaction; ring `run_waiting` after it.
+
+    Raises:
+        ConflictError: it is running already.
+    """
+    _refuse_overlap(session, job)
+    own = trigger == Trigger.CLI
+    run = Run(
+        job_id=job.id,
+        job_name=job.name,
+        source_name=session.get_one(SourceRow, job.source_id).name,
+        trigger=trigger,
+        requested_by=requested_by,
+        destinations=_destinations(session, job.id),
+        owner=processes.owner() if own else "",
+        attempts_allowed=1 + job.retries,
+    )
+    session.add(run)
+    session.flush()
+    session.add(RunLine(run_id=run.id, text=_first_line(run)))
+    if trigger == Trigger.SCHEDULE:
+        job.served_until = clock.now()
+    if own:
+        _mine.add(run.id)
     return run.id
 
 

@@ -1,21 +1,20 @@
 """Starts runs when they are due. APScheduler keeps the time; the job table is the truth.
 
 One process schedules at a time: the one that holds the lease. Its triggers mirror the table and
-are brought up to date within moments of any change. What fell due while nobody scheduled is
-started late, within the grace.
+are brought up to date within moments of any change. What no trigger served, because nobody
+scheduled, the machine slept or the job ran still, is found by looking: within the grace it is
+started late, later it is recorded as missed.
 """
 
 import logging
 import threading
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
 
-from webapp.core import clock
-from webapp.core.errors import ConflictError, NotFoundError
 from webapp.services import bells, due_jobs, schedules, system_errors
 from webapp.services.due_jobs import Scheduled
 
@@ -76,14 +75,13 @@ class Scheduler:
                 self._release()
 
     def _look(self) -> None:
-        held = due_jobs.hold()
-        if held is None:
+        self._holding = due_jobs.hold()
+        if not self._holding:
             self._drop_all()
-            self._holding = False
             return
-        since = None if self._holding else held.since
-        self._holding = True
-        self._mirror(due_jobs.scheduled(), since)
+        self._mirror(due_jobs.scheduled())
+        for job_id in due_jobs.overdue():
+            self._serve(job_id)
 
     def _release(self) -> None:
         try:
@@ -92,26 +90,21 @@ class Scheduler:
             logger.exception("the scheduler's lease could not be given back")
             system_errors.report(COMPONENT, error)
 
-    def _mirror(self, wanted: dict[int, Scheduled], since: datetime | None) -> None:
+    def _mirror(self, wanted: dict[int, Scheduled]) -> None:
         for job_id in self._mirrored.keys() - wanted.keys():
             self._drop(job_id)
         for job_id, each in wanted.items():
             if each != self._mirrored.get(job_id):
-                self._add(each, since)
+                self._add(each)
             self._mirrored[job_id] = each
 
-    def _add(self, each: Scheduled, since: datetime | None) -> None:
-        trigger = schedules.trigger(each.schedule, each.timezone)
-        values: dict[str, Any] = {}
-        if since is not None:
-            values["next_run_time"] = trigger.get_next_fire_time(None, _after(each, since))
+    def _add(self, each: Scheduled) -> None:
         self._clock.add_job(
             self._due,
-            trigger,
+            schedules.trigger(each.schedule, each.timezone),
             args=(each.job_id,),
             id=str(each.job_id),
             replace_existing=True,
-            **values,
         )
 
     def _drop(self, job_id: int) -> None:
@@ -125,21 +118,14 @@ class Scheduler:
 
     def _due(self, job_id: int) -> None:
         with self._app.app_context():
-            try:
-                due_jobs.begin(job_id)
-            except (ConflictError, NotFoundError) as error:
-                logger.warning(
-                    "scheduled run not started", extra={"job": job_id, "why": str(error)}
-                )
-            except Exception as error:
-                logger.exception("scheduled run not started")
-                system_errors.report(COMPONENT, error)
+            self._serve(job_id)
 
-
-def _after(each: Scheduled, since: datetime) -> datetime:
-    """Return the moment after which the job's times were not served yet."""
-    started = due_jobs.last_started(each.job_id) or since
-    return max(since, started, clock.now() - due_jobs.GRACE) + timedelta(microseconds=1)
+    def _serve(self, job_id: int) -> None:
+        try:
+            due_jobs.serve(job_id)
+        except Exception as error:
+            logger.exception("due job not served", extra={"job": job_id})
+            system_errors.report(COMPONENT, error)
 
 
 def start(app: Flask) -> Scheduler:

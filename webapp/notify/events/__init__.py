@@ -5,6 +5,7 @@ from typing import Final
 from webapp.notify.events.backup_cancelled import BackupCancelled
 from webapp.notify.events.backup_failure import BackupFailure
 from webapp.notify.events.backup_interrupted import BackupInterrupted
+from webapp.notify.events.backup_missed import BackupMissed
 from webapp.notify.events.backup_partial import BackupPartial
 from webapp.notify.events.backup_success import BackupSuccess
 from webapp.notify.events.base import Event, Group
@@ -28,6 +29,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     BackupFailure,
     BackupCancelled,
     BackupInterrupted,
+    BackupMissed,
     ChannelTest,
 )
 BY_TYPE: Final = {event.type: event for event in EVENTS}
