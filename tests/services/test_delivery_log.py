@@ -100,7 +100,7 @@ def test_the_newest_delivery_comes_first_and_says_what_its_event_says() -> None:
 
 
 def test_direct_mail_has_the_title_that_the_person_reads() -> None:
-    delivery_id = deliver(recipient="mara@example.org")
+    delivery_id = deliver(recipient="mara@example.org", is_direct=True)
     assert delivery_log.line(delivery_id).title == "New sign-in to DBackup"
 
 

@@ -101,7 +101,9 @@ class Delivery(Base):
     channel_type: Mapped[str] = mapped_column(String(20), default="")
     """Name and type as they were; the log outlives the channel."""
     recipient: Mapped[str | None] = mapped_column(String(254))
-    """The person's address for direct mail; None: the channel's own recipients."""
+    """The one address or number to write to; None: the channel's own recipients."""
+    is_direct: Mapped[bool] = mapped_column(default=False)
+    """True when the recipient is the person that the event is about ("Notify user directly")."""
     state: Mapped[str] = mapped_column(String(12), default=State.QUEUED)
     reason: Mapped[str | None] = mapped_column(Text)
     """Why it was skipped, failed, expired, or waits."""

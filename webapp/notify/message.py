@@ -79,7 +79,7 @@ class Message:
     late_by: timedelta | None = None
     """Set when the message goes out so late that it must say so."""
     recipient: str | None = None
-    """The person's address for direct mail; None: the channel's own recipients."""
+    """The one address or number to write to; None: the channel's own recipients."""
     thread: str = ""
     """Equal for messages that belong together (those of one job)."""
     attempt: int = 1

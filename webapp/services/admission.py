@@ -79,7 +79,7 @@ def _bundled(session: Session, parcels: list[Parcel], granted: int) -> list[Parc
     others = [
         parcel
         for parcel in parcels[granted:]
-        if _may_be_bundled(parcel) and parcel.rows[0].event_type == last.rows[0].event_type
+        if _may_be_bundled(parcel) and _is_alike(parcel.rows[0], last.rows[0])
     ]
     if len(others) < BUNDLE_FROM:
         return going
@@ -93,13 +93,17 @@ def _bundled(session: Session, parcels: list[Parcel], granted: int) -> list[Parc
     return [*going[:-1], Parcel(bundle)]
 
 
+def _is_alike(row: DueRow, other: DueRow) -> bool:
+    return bool(row.event_type == other.event_type and row.recipient == other.recipient)
+
+
 def _may_be_bundled(parcel: Parcel) -> bool:
     """Tests, direct mail, stand-ins and what was tried before go on their own."""
     [row, *more] = parcel.rows
     return not (
         more
         or row.is_test
-        or row.recipient
+        or row.is_direct
         or row.fallback_for
         or row.attempts
         or row.bundle_id is not None

@@ -39,6 +39,7 @@ _OPEN: Final = (
         _delivery.c.expires_at,
         _delivery.c.channel_id,
         _delivery.c.recipient,
+        _delivery.c.is_direct,
         _delivery.c.progress,
         _delivery.c.event_id,
         _delivery.c.bundle_id,

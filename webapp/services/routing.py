@@ -17,6 +17,7 @@ from webapp.models.routing import (
     JobChannel,
     NotifyUser,
 )
+from webapp.notify.channels import BY_TYPE
 from webapp.notify.events import Event
 from webapp.services import channels
 
@@ -58,6 +59,9 @@ class Target:
     channel_name: str = ""
     channel_type: str = ""
     recipient: str | None = None
+    """One of the channel's recipients, when each is a target of its own, or the user."""
+    is_direct: bool = False
+    """True for direct mail to the person that the event is about."""
     reason: str | None = None
     broken: str | None = None
     """The error that broke the channel: the message waits until it is mended."""
@@ -113,7 +117,7 @@ def plan_system_event(
     rows = selected_channels(session, event.type, custom=setting.custom)
     if not rows:
         return [Target(reason=NO_CHANNELS)]
-    targets = [_of_channel(row) for row in rows]
+    targets = [target for row in rows for target in targets_of(row)]
     mode = setting.notify_user if event.can_notify_user else NotifyUser.DISABLED
     address = test_recipient or event.user_email
     if mode is NotifyUser.DISABLED or not address or not any(row.type == EMAIL for row in rows):
@@ -126,8 +130,8 @@ def _with_direct_mail(
 ) -> list[Target]:
     carrier = first_working_email(rows)
     if carrier is None:
-        return [*targets, Target(recipient=address, reason=NO_WORKING_EMAIL)]
-    direct = replace(_of_channel(carrier), recipient=address)
+        return [*targets, Target(recipient=address, is_direct=True, reason=NO_WORKING_EMAIL)]
+    direct = replace(_of_channel(carrier), recipient=address, is_direct=True)
     if mode is NotifyUser.USER_ONLY:
         return [*(replace(target, reason=USER_ONLY) for target in targets), direct]
     already = _channel_that_writes_to(address, rows)
@@ -175,16 +179,26 @@ def plan_job_event(session: Session, event: Event, job_id: int) -> list[Target]:
     targets = []
     for stored, row in rows:
         condition = Condition(stored)
-        target = _of_channel(row)
         if condition not in met:
             reason = f"The condition “{CONDITION_LABELS[condition]}” is not met by this outcome."
-            target = replace(target, reason=reason)
+            targets.append(replace(_of_channel(row), reason=reason))
         elif row.id in told:
-            target = replace(target, reason=COVERED)
+            targets.append(replace(_of_channel(row), reason=COVERED))
         else:
             told.add(row.id)
-        targets.append(target)
+            targets += targets_of(row)
     return targets
+
+
+def targets_of(row: ChannelRow, *, even_if_off: bool = False) -> list[Target]:
+    """Return what a channel stands for: itself, or each of its recipients."""
+    whole = _of_channel(row)
+    if even_if_off:
+        whole = replace(whole, reason=None)
+    kind = BY_TYPE.get(row.type)
+    if kind is None or not kind.recipients_apart or whole.reason is not None:
+        return [whole]
+    return [replace(whole, recipient=one) for one in _recipients(row)] or [whole]
 
 
 def _of_channel(row: ChannelRow) -> Target:

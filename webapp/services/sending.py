@@ -87,7 +87,7 @@ def _message(claim: Claim) -> Message:
         timezone=claim.recipient_timezone or preferred.timezone,
         base_url=preferred.base_url,
         instance=preferred.instance_name,
-        is_the_user=claim.recipient is not None,
+        is_the_user=claim.is_direct,
     )
     late_by = clock.now() - claim.occurred_at
     return compose(

@@ -15,7 +15,6 @@ from webapp.models.user import User
 from webapp.notify.events import BY_TYPE
 from webapp.notify.events.channel_test import ChannelTest
 from webapp.services import outbox, routing
-from webapp.services.routing import Target
 from webapp.services.transaction import reading, transaction
 
 WAITING: Final = frozenset({State.QUEUED, State.SENDING, State.RETRYING})
@@ -85,9 +84,9 @@ def test_channel(channel_id: int, user_id: int) -> str:
         if row is None:
             raise NotFoundError("This channel was deleted.")
         user = session.get_one(User, user_id)
-        target = Target(channel_id=row.id, channel_name=row.name, channel_type=row.type)
         sample = ChannelTest(channel=row.name, requested_by=user.name)
-        return outbox.write(session, sample, [target], is_test=True)
+        targets = routing.targets_of(row, even_if_off=True)
+        return outbox.write(session, sample, targets, is_test=True)
 
 
 def results(event_id: str, *, channel_ids: Collection[int] | None = None) -> TrialResults:

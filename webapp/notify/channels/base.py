@@ -77,6 +77,8 @@ class Channel(ABC):
     """One sentence above the form: where to find what it asks for."""
     form: ClassVar["builtins.type[ChannelForm]"]
     """See webapp/notify/channels/fields.py for how a page uses it."""
+    recipients_apart: ClassVar[bool] = False
+    """True when each of `recipients` gets a delivery of its own, with its own attempts."""
     rate: ClassVar[Rate | None] = None
     troubles: ClassVar[tuple[Trouble, ...]] = ()
 
@@ -100,7 +102,7 @@ class Channel(ABC):
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """Return the addresses of people that the channel writes to (email only)."""
+        """Return the mail addresses or phone numbers that the channel writes to."""
         return ()
 
     @property
