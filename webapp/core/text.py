@@ -1,6 +1,7 @@
 """Sizes, durations and cleaned texts in words."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -11,6 +12,12 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 def clean(text: str) -> str:
     """Return the text without control characters (line feed and tab stay) and lone surrogates."""
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def one_line(text: str) -> str:

@@ -35,7 +35,7 @@ from webapp.notify.channels.base import Preview
 from webapp.notify.events import BY_TYPE
 from webapp.notify.message import Reader
 from webapp.services import preferences
-from webapp.services.delivery_relations import Relation, relations
+from webapp.services.delivery_relations import Relation, not_chosen, relations
 from webapp.services.preferences import Preferences
 from webapp.services.transaction import RING, reading, transaction
 
@@ -185,6 +185,8 @@ class Detail:
     resend_of: str | None
     resent_as: str | None
     relations: tuple[Relation, ...]
+    not_chosen: tuple[str, ...]
+    """Channels that there were, and that were not selected for the event."""
 
     @property
     def mark(self) -> str:
@@ -304,6 +306,9 @@ def detail(delivery_id: str, *, with_message: bool) -> Detail:
             resent_as=resent_as,
             relations=relations(
                 session, delivery_id, fallback_for=row.fallback_for, bundle_id=row.bundle_id
+            ),
+            not_chosen=(
+                () if shown.is_test else not_chosen(session, shown.event_id, row.occurred_at)
             ),
         )
 

@@ -1,11 +1,13 @@
 """How a delivery hangs together with others: fallback, bundle, copies. Said in words."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Delivery, State
 
 _STANDS: Final = {
@@ -35,6 +37,26 @@ def relations(
         _bundle(session, delivery_id, bundle_id) if bundle_id else None,
     ]
     return tuple(each for each in found if each is not None)
+
+
+def not_chosen(session: Session, event_id: str, occurred_at: datetime) -> tuple[str, ...]:
+    """Return the channels of that time that the event was not meant for.
+
+    An event that is off or has no channels says so in its only delivery; then there is no more to
+    say about each channel.
+    """
+    meant = select(Delivery.channel_id).where(
+        Delivery.event_id == event_id, Delivery.channel_id.is_not(None)
+    )
+    chosen = set(session.scalars(meant))
+    if not chosen:
+        return ()
+    there = (
+        select(ChannelRow.id, ChannelRow.name)
+        .where(ChannelRow.created_at <= occurred_at)
+        .order_by(func.lower(ChannelRow.name))
+    )
+    return tuple(row.name for row in session.execute(there) if row.id not in chosen)
 
 
 def _stands_in_for(session: Session, original: str) -> Relation | None:

@@ -18,6 +18,7 @@ from webapp.models.channel import ChannelRow
 from webapp.models.routing import EventChannel, EventSetting, GlobalChannel, NotifyUser
 from webapp.notify import channels as registry
 from webapp.notify.events import SYSTEM_EVENTS, Event, Group
+from webapp.services import event_words
 from webapp.services.transaction import reading, transaction
 
 EMAIL: Final = "email"
@@ -34,6 +35,7 @@ _CHANNELS: Final = (
         ChannelRow.enabled,
         ChannelRow.failing_since,
         ChannelRow.broken_at,
+        ChannelRow.fallback_id,
         GlobalChannel.position,
     )
     .outerjoin(GlobalChannel, GlobalChannel.channel_id == ChannelRow.id)
@@ -60,6 +62,8 @@ class ChannelChoice:
     on: bool
     failing: bool
     broken: bool
+    fallback: str = ""
+    """The channel that would take over now, if one would."""
 
     @property
     def works(self) -> bool:
@@ -118,6 +122,14 @@ class EventSetup:
         """The Email channel that direct mail would go through now."""
         mails = (channel for channel in self.channels if channel.type == EMAIL)
         return next((channel for channel in mails if channel.works), None)
+
+    @property
+    def goes_to(self) -> str:
+        """Where the event would go now and to whom, in words."""
+        if not self.enabled:
+            return event_words.OFF
+        mode = self.notify_user if self.offers_direct else None
+        return event_words.goes_to(self.channels, mode, self.direct_channel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,8 +321,10 @@ def _load(session: Session, only: str | None = None) -> Setup:
     """Read all events, or just one; three statements either way."""
     choices: dict[int, ChannelChoice] = {}
     positions: list[tuple[int, int]] = []
-    for row in session.execute(_CHANNELS):
-        choices[row.id] = _choice(row)
+    rows = session.execute(_CHANNELS).all()
+    working = {row.id: row.name for row in rows if row.enabled and row.broken_at is None}
+    for row in rows:
+        choices[row.id] = _choice(row, working.get(row.fallback_id, ""))
         if row.position is not None:
             positions.append((row.position, row.id))
     everywhere = tuple(choices[channel_id] for _, channel_id in sorted(positions))
@@ -352,7 +366,7 @@ def _is_on(event: type[Event], stored: dict[str, Any]) -> bool:
     return event.on_by_default if row is None else bool(row.enabled)
 
 
-def _choice(row: Any) -> ChannelChoice:
+def _choice(row: Any, fallback: str) -> ChannelChoice:
     kind = registry.BY_TYPE.get(row.type)
     return ChannelChoice(
         id=row.id,
@@ -363,6 +377,7 @@ def _choice(row: Any) -> ChannelChoice:
         on=row.enabled,
         failing=row.failing_since is not None,
         broken=row.broken_at is not None,
+        fallback=fallback if row.broken_at is not None else "",
     )
 
 

@@ -1,0 +1,62 @@
+"""Where an event would go at this moment, in one plain sentence."""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from webapp.core.text import listed
+from webapp.models.routing import NotifyUser
+
+OFF: Final = "Off: nobody would be told."
+NO_CHANNELS: Final = "Nobody would be told: no channel is selected."
+NO_DIRECT: Final = "no Email channel works, so the person concerned gets no direct mail"
+
+
+class Choice(Protocol):
+    """What a sentence needs of a channel."""
+
+    @property
+    def name(self) -> str:
+        """What the admin calls it."""
+
+    @property
+    def on(self) -> bool:
+        """Whether it is switched on."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether an error about the channel itself stands."""
+
+    @property
+    def fallback(self) -> str:
+        """The channel that would take over now, if one would."""
+
+
+def goes_to(channels: Sequence[Choice], mode: NotifyUser | None, direct: Choice | None) -> str:
+    """Say who would hear of an event that is on, through what, and why the others would not.
+
+    `mode` is None when direct mail is not offered; `direct` is the channel that would carry it.
+    """
+    if not channels:
+        return NO_CHANNELS
+    if mode is NotifyUser.USER_ONLY and direct is not None:
+        return f"Would go now only to the person concerned, as direct mail through {direct.name}."
+    parts = [_main(channels, mode, direct)]
+    parts += [_out(channel) for channel in channels if not channel.on or channel.broken]
+    if mode not in {None, NotifyUser.DISABLED} and direct is None:
+        parts.append(NO_DIRECT)
+    return "; ".join(parts) + "."
+
+
+def _main(channels: Sequence[Choice], mode: NotifyUser | None, direct: Choice | None) -> str:
+    names = [channel.name for channel in channels if channel.on and not channel.broken]
+    if mode is NotifyUser.ADMIN_AND_USER and direct is not None:
+        names.append(f"the person concerned (direct mail through {direct.name})")
+    return f"Would go now to {listed(names)}" if names else "Would reach nobody directly now"
+
+
+def _out(channel: Choice) -> str:
+    if not channel.on:
+        return f"{channel.name} is off"
+    if channel.fallback:
+        return f"{channel.name} is broken, so {channel.fallback} takes over"
+    return f"{channel.name} is broken, so its messages wait until it is mended"
