@@ -10,7 +10,7 @@ from webapp.core.settings import PROJECT_ROOT, Settings
 from webapp.models import db
 from webapp.services import schema
 from webapp.services.installation import install
-from webapp.web import errors, filters, login, menu, security
+from webapp.web import errors, filters, limits, login, menu, security
 from webapp.web.views import BLUEPRINTS
 
 
@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     install(app, settings)
     login.init_app(app, settings)  # its gate comes before CSRF: who must sign in is told so
     security.init_app(app, settings)
+    limits.init_app(app)
     menu.init_app(app)
     filters.init_app(app)
     errors.init_app(app)

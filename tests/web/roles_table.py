@@ -27,7 +27,7 @@ class Row:
     @property
     def leads_to_login(self) -> bool:
         """Say whether also people who are signed in are sent to the sign-in page."""
-        return self.ends_session or self.rule == "/setup"
+        return self.ends_session or self.rule in ("/setup", "/login/code")
 
     def address(self, values: Mapping[str, str]) -> str:
         """Return the address with the ids of real objects in it."""
@@ -98,10 +98,17 @@ TABLE: Final = (
     *_everybody(200, "POST /setup/password-check"),
     *_rows((200, 303, 303, 303), "GET /login"),
     *_rows((422, 303, 303, 303), "POST /login"),
+    *_rows((303, 303, 303, 303), "GET /login/code", "POST /login/code"),
     # one's own account --------------------------------------------------------------------------
     *_viewer(200, "GET /profile"),
     *_viewer(422, "POST /profile", "POST /profile/password"),
     *_viewer(303, ("POST /profile/theme", {"theme": "dark"})),
+    *_viewer(200, "GET /profile/confirm", "GET /profile/second-factor"),
+    *_viewer(303, ("POST /profile/confirm", {"present": PASSWORD}), "POST /profile/sessions/end"),
+    *_viewer(404, "POST /profile/sessions/<int:session_id>/end", session_id="999"),
+    *_viewer(422, "POST /profile/second-factor"),
+    *_viewer(409, "POST /profile/second-factor/codes"),
+    *_viewer(303, "POST /profile/second-factor/disable"),
     Row(method="POST", rule="/logout", statuses=(401, 303, 303, 303), ends_session=True),
     # dashboard ----------------------------------------------------------------------------------
     *_viewer(200, "GET /"),
@@ -248,5 +255,7 @@ TABLE: Final = (
         ("POST /users/new", _PERSON | {"password": PASSWORD}),
         ("POST /users/<int:user_id>", _PERSON),
         ("POST /users/<int:user_id>/active", {"active": "0"}),
+        "POST /users/<int:user_id>/second-factor/reset",
+        "POST /users/<int:user_id>/sessions/end",
     ),
 )

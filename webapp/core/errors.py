@@ -23,6 +23,19 @@ class InvalidError(AppError):
         self.field = field
 
 
+class TooManyError(AppError):
+    """It was tried too often; `wait` is how long the next try has to wait."""
+
+    def __init__(self, message: str, wait: timedelta) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+    @property
+    def retry_after(self) -> int:
+        """Return the wait in whole seconds, for a header."""
+        return int(self.wait.total_seconds()) + 1
+
+
 class SecretError(AppError):
     """A sealed or referenced secret cannot be opened."""
 

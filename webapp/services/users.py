@@ -13,7 +13,7 @@ from webapp.core.errors import ConflictError, InvalidError, NotFoundError
 from webapp.core.text import one_line
 from webapp.models.user import Role, Theme, User
 from webapp.notify.events.user_created import UserCreated
-from webapp.services import outbox, passwords, preferences, setup_code
+from webapp.services import outbox, passwords, preferences, proof, setup_code
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
 
@@ -107,16 +107,6 @@ def get(user_id: int) -> User:
     """
     with reading() as session:
         return _get(session, user_id)
-
-
-def for_session(user_id: int, session_version: int) -> User | None:
-    """Return the account if it is active and its sessions of this generation still count."""
-    with reading() as session:
-        return session.scalar(
-            select(User).where(
-                User.id == user_id, User.active, User.session_version == session_version
-            )
-        )
 
 
 def create(account: Account, password: str, origin: Origin) -> User:
@@ -216,9 +206,9 @@ def change_password(user_id: int, *, present: str, new: str) -> User:
 
     Raises:
         InvalidError: the present password is wrong, or the new one cannot be used.
+        TooManyError: too many wrong ones came before.
     """
-    if not passwords.matches(get(user_id).password_hash, present):
-        raise InvalidError("This is not your present password.", "present")
+    proof.demand(user_id, present)
     return _store_password(user_id, _new_hash(new, field="new"))
 
 

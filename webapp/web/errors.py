@@ -7,7 +7,13 @@ from flask import Flask, Response, current_app, make_response, render_template
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
-from webapp.core.errors import AppError, ConflictError, InvalidError, NotFoundError
+from webapp.core.errors import (
+    AppError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    TooManyError,
+)
 from webapp.services import system_errors
 from webapp.web import htmx
 
@@ -38,6 +44,7 @@ WORDS: Final = {
     ),
     413: Words("That is too large", "Send less at once."),
     422: Words("Not saved", "Go back and check what you entered."),
+    429: Words("Too many attempts", "Wait a little, then try again."),
 }
 SERVER_ERROR: Final = Words(
     "Something went wrong on our side",
@@ -53,6 +60,7 @@ STATUS: Final[dict[type[AppError], int]] = {
     NotFoundError: 404,
     ConflictError: 409,
     InvalidError: 422,
+    TooManyError: 429,
 }
 
 
@@ -75,7 +83,10 @@ def answer(status: int, words: Words) -> Response:
 
 def _app_error(error: AppError) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
-    return answer(status, Words(WORDS[status].title, str(error)))
+    response = answer(status, Words(WORDS[status].title, str(error)))
+    if isinstance(error, TooManyError):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def _csrf_error(_error: CSRFError) -> Response:

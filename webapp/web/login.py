@@ -1,6 +1,7 @@
 """Who is signed in, for how long, and which pages need whom."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
@@ -14,8 +15,9 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.core import clock
 from webapp.core.settings import Settings
 from webapp.models.user import Role, User
-from webapp.services import users
-from webapp.services.installation import installation
+from webapp.services import audit, sessions, users
+from webapp.services.audit import Actor
+from webapp.services.security_settings import SecondFactorFor
 from webapp.web.htmx import is_htmx
 
 P = ParamSpec("P")
@@ -24,6 +26,7 @@ R = TypeVar("R")
 PUBLIC: Final = frozenset(
     {
         "auth.login",
+        "auth.second_factor",
         "auth.setup",
         "auth.password_check",
         "bootstrap.static",
@@ -33,28 +36,46 @@ PUBLIC: Final = frozenset(
     }
 )
 """Endpoints that answer without a sign-in. Everything else needs one."""
-WITHOUT_SETUP: Final = PUBLIC - {"auth.login"}
+WITHOUT_SETUP: Final = PUBLIC - {"auth.login", "auth.second_factor"}
 """Endpoints that answer before the first account exists."""
+WITHOUT_SECOND_FACTOR: Final = frozenset(
+    {
+        "auth.logout",
+        "profile.confirm",
+        "profile.theme",
+        "second_factor.index",
+        "second_factor.enable",
+    }
+)
+"""Endpoints for people who must set up a second factor before anything else."""
 
-SEEN_EVERY: Final = timedelta(minutes=1)
-"""How exactly the last activity is known; a new cookie each time would be waste."""
+CODE_WITHIN: Final = timedelta(minutes=5)
+"""How long after the password the code of the second factor may be entered."""
+PENDING: Final = "pending"
+SAVE_AGAIN: Final = "Enter your password first. Nothing was saved yet: go back and save again."
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]  # flask-login has no types
     """The person of this request: a copy of what pages need to know about the account."""
 
-    def __init__(self, user: User) -> None:
-        self.id: int = user.id
-        self.name: str = user.name
-        self.email: str = user.email
-        self.role: Role = Role(user.role)
-        self.timezone: str | None = user.timezone
-        self.theme: str = user.theme
-        self._version = user.session_version
+    def __init__(self, row: Any, token: str) -> None:
+        self.id: int = row.user_id
+        self.name: str = row.name
+        self.email: str = row.email
+        self.role: Role = Role(row.role)
+        self.timezone: str | None = row.timezone
+        self.theme: str = row.theme
+        self.session_id: int = row.id
+        self.last_seen_at: datetime = row.last_seen_at
+        self.confirmed_at: datetime = row.confirmed_at
+        self.lacks_second_factor: bool = not row.has_second_factor and SecondFactorFor(
+            row.second_factor_for or ""
+        ).includes(row.role)
+        self._token = token
 
     def get_id(self) -> str:
-        """Return what the session remembers: the account and its generation of sessions."""
-        return f"{self.id}:{self._version}"
+        """Return what the cookie remembers: the token of the session, and nothing else."""
+        return self._token
 
     @property
     def initials(self) -> str:
@@ -98,27 +119,87 @@ def may(role: Role | str) -> bool:
     return user is not None and user.role.includes(Role(role))
 
 
-def start_session(user: User, *, remember: bool = False) -> None:
-    """Sign the person in with a fresh session.
+def start_session(token: str, *, remember: bool = False) -> None:
+    """Give the browser a fresh cookie for a session that has just begun.
 
     A remembered session survives the browser and idleness; every session ends after
     DBACKUP_SESSION_DAYS.
     """
     session.clear()
     session.permanent = remember
-    session["since"] = session["seen"] = int(clock.now().timestamp())
-    login_user(SignedIn(user))
+    row = sessions.find(token)
+    if row is not None:
+        login_user(SignedIn(row, token))
 
 
-def renew_session(user: User) -> None:
-    """Keep this session although the others of the account have just ended."""
-    login_user(SignedIn(user))
+def keep_session(user: User) -> None:
+    """Keep this session under a new cookie, although the account's others have just ended."""
+    if user.active:
+        token = sessions.keep(person().session_id, user)
+        start_session(token, remember=session.permanent)
 
 
 def end_session() -> None:
-    """Sign the person out."""
+    """Sign the person out, here and on the server."""
+    user = signed_in_user()
+    if user is not None:
+        sessions.sign_out(user.session_id)
     logout_user()
     session.clear()
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Somebody whose password was right, and whose code is still missing."""
+
+    user_id: int
+    version: int
+    remember: bool
+    target: str
+
+
+def ask_for_code(user: User, *, remember: bool, target: str) -> None:
+    """Remember in the signed cookie that the password was right; nobody is signed in by this."""
+    session.clear()
+    at = int(clock.now().timestamp())
+    session[PENDING] = [user.id, user.session_version, bool(remember), target, at]
+
+
+def pending() -> Pending | None:
+    """Return who still has to enter a code here, while there is time for it."""
+    stored = session.get(PENDING)
+    if not isinstance(stored, list) or len(stored) != 5:
+        return None
+    user_id, version, remember, target, at = stored
+    if clock.now() - datetime.fromtimestamp(at, UTC) > CODE_WITHIN:
+        session.pop(PENDING)
+        return None
+    return Pending(user_id, version, remember, target)
+
+
+def confirmation_required(view: Callable[P, ResponseReturnValue]) -> Callable[P, Any]:
+    """Ask for the password first, unless the person gave it within the last ten minutes."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        if not is_confirmed():
+            return ask_to_confirm()
+        return view(*args, **kwargs)
+
+    guarded.needs_confirmation = True  # type: ignore[attr-defined]  # read by the test of all routes
+    return guarded
+
+
+def is_confirmed() -> bool:
+    """Say whether the person has proved recently who they are."""
+    return sessions.is_confirmed(person().confirmed_at)
+
+
+def ask_to_confirm() -> BaseResponse:
+    """Send the browser to the page that asks for the password, and back afterwards."""
+    if request.method != "GET":
+        flash(SAVE_AGAIN, "warn")
+    return _elsewhere(url_for("profile.confirm", next=_here()))
 
 
 def safe_next(target: str | None, default: str) -> str:
@@ -138,32 +219,28 @@ def init_app(app: Flask, settings: Settings) -> None:
     manager.init_app(app)
     manager.user_loader(_load)
     manager.unauthorized_handler(ask_to_sign_in)
+    app.before_request(_attribute)
     app.before_request(_gate)
+    app.teardown_request(_forget)
     app.jinja_env.globals["may"] = may
 
 
-def _load(identifier: str) -> SignedIn | None:
-    if _is_over():
-        return None
-    user_id, _, version = identifier.partition(":")
-    if not user_id.isdecimal() or not version.isdecimal():
-        return None
-    user = users.for_session(int(user_id), int(version))
-    return SignedIn(user) if user else None
+def _load(token: str) -> SignedIn | None:
+    row = sessions.find(token)
+    return None if row is None else SignedIn(row, token)
 
 
-def _is_over() -> bool:
-    settings: Settings = installation().settings
-    now = clock.now()
-    if now - _moment("since") >= timedelta(days=settings.session_days):
-        return True
-    idle = timedelta(minutes=settings.session_idle_minutes)
-    return not session.permanent and now - _moment("seen") >= idle
+def _attribute() -> None:
+    audit.act_as(_actor)
 
 
-def _moment(key: str) -> datetime:
-    value = session.get(key)
-    return datetime.fromtimestamp(value if isinstance(value, int) else 0, UTC)
+def _forget(_error: BaseException | None) -> None:
+    audit.act_as(None)
+
+
+def _actor() -> Actor:
+    user, address = signed_in_user(), request.remote_addr or ""
+    return Actor(user.name, user.id, address) if user else Actor("nobody", None, address)
 
 
 def _gate() -> ResponseReturnValue | None:
@@ -174,18 +251,21 @@ def _gate() -> ResponseReturnValue | None:
         return _elsewhere(url_for("auth.setup"))
     if endpoint in PUBLIC:
         return None
-    if not current_user.is_authenticated:
+    user = signed_in_user()
+    if user is None:
         answer: ResponseReturnValue = current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
         return answer
-    _note_activity()
+    if user.lacks_second_factor and endpoint not in WITHOUT_SECOND_FACTOR:
+        return _elsewhere(url_for("second_factor.index"))
+    _note_activity(user)
     return None
 
 
-def _note_activity() -> None:
+def _note_activity(user: SignedIn) -> None:
     """Remember that somebody was here; polls of an open page are nobody."""
     poll = is_htmx() and request.method == "GET"
-    if not poll and clock.now() - _moment("seen") >= SEEN_EVERY:
-        session["seen"] = int(clock.now().timestamp())
+    if not poll and clock.now() - user.last_seen_at >= sessions.SEEN_EVERY:
+        sessions.seen(user.session_id, request.remote_addr or "")
 
 
 def ask_to_sign_in() -> BaseResponse:
@@ -196,10 +276,21 @@ def ask_to_sign_in() -> BaseResponse:
     return _elsewhere(url_for("auth.login", next=_wanted()))
 
 
+def _here() -> str | None:
+    """Return the page that the person is on, or wants to open."""
+    if is_htmx():
+        return _path_of(request.headers.get("HX-Current-URL", ""))
+    return _wanted() if request.method == "GET" else _path_of(request.referrer or "")
+
+
+def _path_of(address: str) -> str | None:
+    here = urlsplit(address)
+    return f"{here.path}?{here.query}" if here.query else here.path or None
+
+
 def _wanted() -> str | None:
     if is_htmx():
-        here = urlsplit(request.headers.get("HX-Current-URL", ""))
-        return f"{here.path}?{here.query}" if here.query else here.path or None
+        return _path_of(request.headers.get("HX-Current-URL", ""))
     if request.method != "GET":
         return None
     path = request.full_path if request.query_string else request.path

@@ -5,6 +5,7 @@ from typing import Final
 
 from flask import request
 
+from webapp.services.sessions import Visitor
 from webapp.services.setup_code import is_loopback
 from webapp.services.users import Origin
 from webapp.web.login import signed_in_user
@@ -50,6 +51,11 @@ def address() -> str:
 def browser() -> str:
     """Return the visitor's browser in words."""
     return browser_name(request.user_agent.string)
+
+
+def place() -> Visitor:
+    """Return where the visitor comes from, for a session."""
+    return Visitor(ip_address=address(), browser=browser())
 
 
 def origin() -> Origin:

@@ -13,11 +13,19 @@ from flask import (
 from wtforms import BooleanField, EmailField, PasswordField, SelectField, StringField
 from wtforms.validators import DataRequired, EqualTo, Length
 
-from webapp.core.errors import InvalidError
-from webapp.services import passwords, preferences, signing_in, users
+from webapp.core.errors import InvalidError, TooManyError
+from webapp.services import passwords, preferences, second_factor, signing_in, users
 from webapp.web import htmx, visitor
 from webapp.web.form import Form, add_error, email_address, tidy, zone_choices
-from webapp.web.login import end_session, safe_next, signed_in_user, start_session
+from webapp.web.limits import attempts
+from webapp.web.login import (
+    ask_for_code,
+    end_session,
+    pending,
+    safe_next,
+    signed_in_user,
+    start_session,
+)
 
 bp = Blueprint("auth", __name__)
 
@@ -28,6 +36,17 @@ class LoginForm(Form):
     email = EmailField("Email", [DataRequired("Enter your email.")], filters=[tidy])
     password = PasswordField("Password", [DataRequired("Enter your password.")])
     remember = BooleanField("Keep me signed in")
+
+
+class CodeForm(Form):
+    """The second factor."""
+
+    code = StringField(
+        "Code",
+        [DataRequired("Enter the code."), Length(max=40)],
+        description="Six digits from your authenticator app, or one of your recovery codes.",
+        filters=[tidy],
+    )
 
 
 class SetupForm(Form):
@@ -60,6 +79,7 @@ class SetupForm(Form):
 
 
 @bp.route("/setup", methods=["GET", "POST"])
+@attempts
 def setup() -> Response:
     """Create the first admin; afterwards there is nothing here."""
     if users.any_user():
@@ -80,7 +100,7 @@ def setup() -> Response:
         except InvalidError as error:
             add_error(form, error)
         else:
-            start_session(user)
+            start_session(signing_in.first(user, visitor.place()).token)
             return htmx.go(_home())
     elif request.method == "GET":
         form.timezone.data = preferences.current().timezone
@@ -108,27 +128,79 @@ def password_check() -> str:
 
 
 @bp.route("/login", methods=["GET", "POST"])
+@attempts
 def login() -> Response:
-    """Sign in, then go where the person wanted to."""
+    """Check the password; then ask for the second factor, or go where the person wanted to."""
     target = safe_next(request.values.get("next"), _home())
     if signed_in_user():
         return make_response(redirect(target, 303))
     form = LoginForm()
-    if form.validate_on_submit():
-        try:
-            user = signing_in.sign_in(
-                form.email.data or "",
-                form.password.data or "",
-                ip_address=visitor.address(),
-                browser=visitor.browser(),
-            )
-        except InvalidError as error:
-            add_error(form, error)
-        else:
-            start_session(user, remember=form.remember.data)
-            return htmx.go(target)
-    page = render_template("auth/login.html", form=form, target=target)
-    return make_response(page, 422 if form.is_submitted() else 200)
+    if not form.validate_on_submit():
+        return _login_page(form, target, 422 if form.is_submitted() else 200)
+    place, remember = visitor.place(), bool(form.remember.data)
+    try:
+        user = signing_in.check(form.email.data or "", form.password.data or "", place)
+        if user.totp_secret:
+            ask_for_code(user, remember=remember, target=target)
+            return htmx.go(url_for(".second_factor"))
+        begun = signing_in.complete(user.id, user.session_version, place, remember=remember)
+    except InvalidError as error:
+        add_error(form, error)
+        return _login_page(form, target, 422)
+    except TooManyError as error:
+        form.form_errors.append(str(error))
+        return _too_many(_login_page(form, target, 429), error)
+    start_session(begun.token, remember=remember)
+    return htmx.go(target)
+
+
+def _login_page(form: LoginForm, target: str, status: int) -> Response:
+    return make_response(render_template("auth/login.html", form=form, target=target), status)
+
+
+@bp.route("/login/code", methods=["GET", "POST"], endpoint="second_factor")
+@attempts
+def second_factor_code() -> Response:
+    """Ask for the second factor of somebody whose password was right a moment ago."""
+    waiting = pending()
+    if signed_in_user() or waiting is None:
+        return make_response(redirect(url_for(".login"), 303))
+    form = CodeForm()
+    if not form.validate_on_submit():
+        return _code_page(form, 422 if form.is_submitted() else 200)
+    place, code = visitor.place(), form.code.data or ""
+    try:
+        method = signing_in.check_code(waiting.user_id, waiting.version, code, place)
+        begun = signing_in.complete(
+            waiting.user_id,
+            waiting.version,
+            place,
+            remember=waiting.remember,
+            method=f"password and {method}",
+        )
+    except InvalidError as error:
+        if error.field is None:
+            return htmx.go(url_for(".login"), str(error), "warn")
+        add_error(form, error)
+        return _code_page(form, 422)
+    except TooManyError as error:
+        form.form_errors.append(str(error))
+        return _too_many(_code_page(form, 429), error)
+    start_session(begun.token, remember=waiting.remember)
+    if method == second_factor.RECOVERY:
+        left = second_factor.status(waiting.user_id).codes_left
+        words = f"You used a recovery code; {left} are left. Make new ones on your profile."
+        return htmx.go(waiting.target, words, "warn")
+    return htmx.go(waiting.target)
+
+
+def _code_page(form: CodeForm, status: int) -> Response:
+    return make_response(render_template("auth/second_factor.html", form=form), status)
+
+
+def _too_many(response: Response, error: TooManyError) -> Response:
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 @bp.post("/logout")

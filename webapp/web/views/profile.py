@@ -6,12 +6,13 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 from wtforms import EmailField, PasswordField, SelectField, StringField
 from wtforms.validators import DataRequired, EqualTo, Length
 
-from webapp.core.errors import InvalidError
+from webapp.core.errors import InvalidError, TooManyError
 from webapp.models.user import Theme, User
-from webapp.services import passwords, preferences, users
+from webapp.services import passwords, preferences, second_factor, sessions, users
 from webapp.web import htmx
 from webapp.web.form import Form, add_error, email_address, tidy, zone_choices
-from webapp.web.login import person, renew_session, safe_next
+from webapp.web.limits import attempts
+from webapp.web.login import ask_to_confirm, is_confirmed, keep_session, person, safe_next
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
 
@@ -42,6 +43,12 @@ class ProfileForm(Form):
         )
 
 
+class ConfirmForm(Form):
+    """The present password, before a sensitive change."""
+
+    present = PasswordField("Your password", [DataRequired("Enter your password.")])
+
+
 class PasswordForm(Form):
     """A new password, and the present one as proof."""
 
@@ -57,6 +64,8 @@ def index() -> Response:
     """Show the profile, or save it."""
     form = ProfileForm(users.get(person().id))
     if form.validate_on_submit():
+        if (form.email.data or "") != person().email and not is_confirmed():
+            return make_response(ask_to_confirm())
         try:
             users.update_profile(
                 person().id,
@@ -73,6 +82,7 @@ def index() -> Response:
 
 
 @bp.post("/password")
+@attempts
 def password() -> Response:
     """Replace one's own password; other sessions of the account end, this one stays."""
     form = PasswordForm()
@@ -83,8 +93,10 @@ def password() -> Response:
             )
         except InvalidError as error:
             add_error(form, error)
+        except TooManyError as error:
+            form.form_errors.append(str(error))
         else:
-            renew_session(user)
+            keep_session(user)
             return htmx.go(
                 url_for(".index"), "Password changed. You were signed out everywhere else."
             )
@@ -92,6 +104,43 @@ def password() -> Response:
     profile = ProfileForm(user)
     profile.process(obj=user)
     return _page(profile, form, 422)
+
+
+@bp.route("/confirm", methods=["GET", "POST"])
+@attempts
+def confirm() -> Response:
+    """Ask for the password before a sensitive change, then go back to it."""
+    target = safe_next(request.values.get("next"), url_for(".index"))
+    form, status = ConfirmForm(), 200
+    if form.validate_on_submit():
+        try:
+            sessions.confirm(person().session_id, person().id, form.present.data or "")
+        except InvalidError as error:
+            add_error(form, error)
+        except TooManyError as error:
+            form.form_errors.append(str(error))
+            status = 429
+        else:
+            return htmx.go(target)
+    if status == 200 and form.is_submitted():
+        status = 422
+    page = render_template("profile/confirm.html", form=form, target=target)
+    return make_response(page, status)
+
+
+@bp.post("/sessions/<int:session_id>/end")
+def end_session(session_id: int) -> Response:
+    """End one other session of one's own."""
+    sessions.end(session_id, person().id)
+    return htmx.go(url_for(".index", _anchor="sessions"), "That session has ended.")
+
+
+@bp.post("/sessions/end")
+def end_sessions() -> Response:
+    """Sign out everywhere else."""
+    count = sessions.end_others(person().id, person().session_id)
+    words = f"{count} other session{'' if count == 1 else 's'} ended."
+    return htmx.go(url_for(".index", _anchor="sessions"), words)
 
 
 @bp.post("/theme")
@@ -106,6 +155,8 @@ def _page(form: ProfileForm, password_form: PasswordForm, status: int) -> Respon
         "profile/index.html",
         form=form,
         password_form=password_form,
+        sessions=sessions.of_user(person().id, person().session_id),
+        factor=second_factor.status(person().id),
         rules=passwords.rules(password_form.new.data or "", password_form.repeated.data or ""),
     )
     return make_response(page, status)

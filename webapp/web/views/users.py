@@ -9,11 +9,11 @@ from wtforms.widgets import HiddenInput
 
 from webapp.core.errors import ConflictError, InvalidError
 from webapp.models.user import Role, User
-from webapp.services import users
+from webapp.services import second_factor, sessions, users
 from webapp.services.users import Account
 from webapp.web import htmx, visitor
 from webapp.web.form import Form, add_error, email_address, tidy
-from webapp.web.login import person, renew_session, role_required
+from webapp.web.login import confirmation_required, keep_session, person, role_required
 
 bp = Blueprint("users", __name__, url_prefix="/users")
 
@@ -72,6 +72,7 @@ def index() -> str:
 
 @bp.route("/new", methods=["GET", "POST"])
 @role_required(Role.ADMIN)
+@confirmation_required
 def new() -> Response:
     """Add somebody."""
     form = NewUserForm()
@@ -88,6 +89,7 @@ def new() -> Response:
 
 @bp.route("/<int:user_id>", methods=["GET", "POST"])
 @role_required(Role.ADMIN)
+@confirmation_required
 def edit(user_id: int) -> Response:
     """Change somebody's account."""
     user = users.get(user_id)
@@ -113,6 +115,7 @@ def edit(user_id: int) -> Response:
 
 @bp.post("/<int:user_id>/active")
 @role_required(Role.ADMIN)
+@confirmation_required
 def set_active(user_id: int) -> Response:
     """Let somebody in or keep them out."""
     active = request.form.get("active") == "1"
@@ -124,11 +127,31 @@ def set_active(user_id: int) -> Response:
     return htmx.go(url_for(".index"), f"{user.name} {words}.")
 
 
+@bp.post("/<int:user_id>/second-factor/reset")
+@role_required(Role.ADMIN)
+@confirmation_required
+def reset_second_factor(user_id: int) -> Response:
+    """Take away the second factor of somebody who lost it."""
+    user = second_factor.disable(user_id)
+    words = f"{user.name} signs in without a second factor until they set one up again."
+    return htmx.go(url_for(".edit", user_id=user_id), words)
+
+
+@bp.post("/<int:user_id>/sessions/end")
+@role_required(Role.ADMIN)
+@confirmation_required
+def end_sessions(user_id: int) -> Response:
+    """Sign somebody out everywhere."""
+    user, count = users.get(user_id), sessions.end_everywhere(user_id)
+    ended = f"{count} session{'' if count == 1 else 's'} ended"
+    return htmx.go(url_for(".edit", user_id=user_id), f"{user.name}: {ended}.")
+
+
 def _edit_page(form: UserForm, user: User, status: int) -> Response:
     return make_response(render_template("users/edit.html", form=form, user=user), status)
 
 
 def _stay_signed_in(user: User) -> None:
     """Keep the admin's own session when it is their own account that got a new password."""
-    if user.id == person().id and user.active:
-        renew_session(user)
+    if user.id == person().id:
+        keep_session(user)
