@@ -1,11 +1,17 @@
 """What all commands share."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from webapp.cli.base import Commands, ask_password, show
 from webapp.core.errors import NotFoundError
+from webapp.core.settings import PROJECT_ROOT
 
 
 @click.group(cls=Commands)
@@ -53,3 +59,15 @@ def test_a_password_is_asked_for_twice_and_not_shown() -> None:
     result = CliRunner().invoke(ask, input="a b c\na b c\n")
     assert result.stdout == "[a b c]\n"
     assert "a b c" not in result.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m webapp events list --json | true"],
+        cwd=PROJECT_ROOT,
+        env=os.environ | {"DBACKUP_INSTANCE_PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""

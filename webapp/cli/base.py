@@ -26,7 +26,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except AppError as error:
         raise click.ClickException(str(error)) from error
-    except (click.ClickException, click.exceptions.Exit, click.Abort):
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
     except Exception as error:
         logger.debug("command failed", exc_info=True)
