@@ -4,6 +4,7 @@ import base64
 import json
 import os
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -97,15 +98,14 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) < SHORTEST_MASKED:
             continue
-        encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
-        json_form = json.dumps(secret)[1:-1]
-        for form in {
-            secret,
-            quote(secret, safe=""),
-            quote_plus(secret),
-            quote(secret),
-            encoded,
-            json_form,
-        }:
+        for form in _forms(secret):
             text = text.replace(form, MASK)
     return text
+
+
+@lru_cache(maxsize=512)
+def _forms(secret: str) -> frozenset[str]:
+    """Return how a secret may stand in a text. Cached: each message is masked."""
+    encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
+    quoted = (quote(secret, safe=""), quote_plus(secret), quote(secret))
+    return frozenset((secret, *quoted, encoded, json.dumps(secret)[1:-1]))

@@ -30,7 +30,8 @@ LANE_FULL: Final = 16  # claims waiting in a lane; above it the lane gets no mor
 RENEW_EVERY: Final = 15.0  # seconds, a third of the lease
 CHORES_EVERY: Final = 30.0  # seconds
 REST_AFTER_ERROR: Final = 1.0  # seconds; a full disk must not spin the loop
-GATHER: Final = 0.008  # seconds; results that are recorded together share the price of a commit
+GATHER: Final = 0.025  # seconds; results that are recorded together share the price of a commit
+GATHERED: Final = 32  # results; so many are recorded without waiting for more
 SHORTEST_PAUSE: Final = 0.01  # seconds; rows that somebody else is claiming must not spin the loop
 SENDER_IDLE: Final = 10.0  # seconds until an idle sender ends
 
@@ -115,7 +116,7 @@ class Dispatcher:
     def _go_round(self) -> float:
         """Record and claim once; return how many seconds there is nothing to do."""
         if self._is_busy():
-            time.sleep(GATHER)
+            bell.wait(GATHER)
         results, dropped = self._take()
         claims.release(dropped)
         passed_over = self._passed_over()
@@ -258,4 +259,7 @@ class Dispatcher:
             if broke and not result.claim.is_test:
                 self._dropped.extend(self._lanes[lane])
                 self._lanes[lane].clear()
-        bell.ring()
+            waiting = len(self._results)
+            worth_a_ring = waiting == 1 or waiting >= GATHERED or not self._lanes[lane]
+        if worth_a_ring:
+            bell.ring()
