@@ -11,8 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from markupsafe import Markup
 from wtforms import Field, Form, PasswordField
 from wtforms.validators import StopValidation
+from wtforms.widgets import html_params
 
 from webapp.core.secrets import is_reference, resolve
 
@@ -23,6 +25,9 @@ REFERENCE_HELP: Final = "Stored encrypted. A reference such as env:NAME or file:
 
 class SecretField(PasswordField):
     """A secret: never echoed; left blank, the stored one stays; a box clears an optional one."""
+
+    limit = LONGEST_SECRET
+    """In characters."""
 
     def __init__(self, label: str | None = None, *, required: bool = False, **kwargs: Any) -> None:
         kwargs.setdefault("description", REFERENCE_HELP)
@@ -64,8 +69,8 @@ class SecretField(PasswordField):
             if self.is_required and not self.is_stored:
                 raise StopValidation("Enter it.")
             return
-        if len(self.data) > LONGEST_SECRET or "\0" in self.data:
-            raise StopValidation(f"Enter at most {LONGEST_SECRET} characters.")
+        if len(self.data) > self.limit or "\0" in self.data:
+            raise StopValidation(f"Enter at most {self.limit} characters.")
         if is_reference(self.data) and not _REFERENCE.fullmatch(self.data):
             raise StopValidation(
                 "Write a reference as env:NAME (a variable of the server) or file:/path/to/file."
@@ -76,6 +81,21 @@ class SecretField(PasswordField):
         if self.data:
             return self.data
         return stored if isinstance(stored, str) and not self.is_cleared else ""
+
+
+class _BlankArea:
+    """A text area that never shows its value."""
+
+    def __call__(self, field: Field, **kwargs: Any) -> Markup:
+        attributes = {"id": field.id, "name": field.name, "rows": 4} | kwargs
+        return Markup(f"<textarea {html_params(**attributes)}></textarea>")  # noqa: S704 - escaped
+
+
+class SecretTextField(SecretField):
+    """A secret of several lines, such as a private key."""
+
+    widget = _BlankArea()
+    limit = 20_000
 
 
 class ConfigForm(Form):

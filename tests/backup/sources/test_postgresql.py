@@ -16,6 +16,7 @@ from tests.backup.watchers import Collected, Watcher
 from webapp.backup.destinations.local import Local
 from webapp.backup.engine import Place, back_up
 from webapp.backup.errors import BackupError, CancelledError
+from webapp.backup.reach import Reach
 from webapp.backup.restore import restore
 from webapp.backup.sources import postgresql_clients as clients
 from webapp.backup.sources.postgresql import Postgresql
@@ -380,3 +381,40 @@ def test_memory_stays_flat_for_a_database_of_120_megabytes(
     query = "SELECT count(*), sum(hashtext(t::text)::bigint) FROM t"
     with scratch.connect(source.config["database"]) as old, scratch.connect(target) as new:
         assert new.execute(query).fetchone() == old.execute(query).fetchone()
+
+
+def test_schemas_and_tables_can_be_left_out(scratch: Scratch, local: Local) -> None:
+    database = _shop(scratch).config["database"]
+    source = scratch.source(database, excluded_schemas="odd*", flags="--exclude-table-data=entry*")
+    target = scratch.name()
+    place = [Place(1, "here", local)]
+    back_up(source, place, key="a.zst", compression="zstd", facts={}, progress=Watcher())
+    restore(local, "a.zst", source=source, target=target, progress=Watcher())
+    with scratch.connect(target) as connection:
+        schemas = connection.execute("SELECT nspname FROM pg_namespace").fetchall()
+        assert ("odd Name",) not in schemas
+        assert connection.execute("SELECT count(*) FROM customer").fetchone() == (2000,)
+        assert connection.execute("SELECT count(*) FROM entry").fetchone() == (0,)
+
+
+def test_only_the_schemas_that_were_named_are_dumped(scratch: Scratch, local: Local) -> None:
+    source = scratch.database()
+    database, target = source.config["database"], scratch.name()
+    scratch.run(database, "CREATE SCHEMA a; CREATE TABLE a.t (i int); CREATE TABLE u (i int)")
+    source = scratch.source(database, schemas="a, b*")
+    place = [Place(1, "here", local)]
+    back_up(source, place, key="a.zst", compression="zstd", facts={}, progress=Watcher())
+    restore(local, "a.zst", source=source, target=target, progress=Watcher())
+    with scratch.connect(target) as connection:
+        found = connection.execute(
+            "SELECT schemaname FROM pg_tables WHERE tablename IN ('t', 'u')"
+        ).fetchall()
+    assert found == [("a",)]
+
+
+def test_the_address_is_judged_before_it_is_called(scratch: Scratch) -> None:
+    config = scratch.source("postgres").config
+    with pytest.raises(BackupError, match="private network"):
+        Postgresql(config, Reach(allow_private=False)).probe()
+    with pytest.raises(BackupError, match="never called"):
+        Postgresql({**config, "host": "169.254.169.254"}).probe()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Final
 
 from webapp.backup import files
+from webapp.backup.destinations import probing
 from webapp.backup.destinations.base import Destination, Entry
 from webapp.backup.destinations.local_form import LocalForm
 from webapp.backup.errors import BackupError
@@ -18,7 +19,6 @@ from webapp.backup.sources.base import Reader, Writer
 from webapp.core import text
 
 HALF: Final = ".half"
-PROBE_SIZE: Final = 4096
 
 
 class Local(Destination):
@@ -42,16 +42,7 @@ class Local(Destination):
 
     def probe(self) -> str:
         """Write, read back and delete a small file; say how much room there is."""
-        key, content = f"dbackup-probe-{secrets.token_hex(4)}", secrets.token_bytes(PROBE_SIZE)
-        with self.open_write(key) as writer:
-            writer.write(content)
-        try:
-            with self.open_read(key) as reader:
-                same = reader.read() == content
-        finally:
-            self.delete(key)
-        if not same:
-            raise BackupError(f"{self.root} gave back other bytes than were written to it.")
+        probing.round_trip(self, str(self.root))
         with words(f"look at {self.root}"):
             status = os.statvfs(self.root)
         return f"{text.size(status.f_bavail * status.f_frsize)} free."

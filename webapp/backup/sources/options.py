@@ -72,6 +72,17 @@ def validate(field: StringField, allowed: Mapping[str, str | None]) -> None:
         raise ValidationError(str(error)) from error
 
 
+def names(typed: str) -> tuple[str, ...]:
+    """Return the names of a list with commas."""
+    return tuple(name.strip() for name in typed.split(",") if name.strip())
+
+
+def validate_names(field: StringField) -> None:
+    """Check a field of names; ValidationError when it is not right."""
+    if not all(re.fullmatch(_PATTERN, name) for name in names(field.data or "")):
+        raise ValidationError("Enter names or patterns with * and ?, separated by commas.")
+
+
 def help_for(allowed: Mapping[str, str | None]) -> str:
     """Return which there are, as the sentence under a field."""
     names = (f"{name}=…" if form else name for name, form in allowed.items())

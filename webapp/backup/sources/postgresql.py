@@ -9,6 +9,7 @@ from webapp.backup.child import Child, ChildError
 from webapp.backup.errors import BackupError
 from webapp.backup.files import CHUNK
 from webapp.backup.progress import Progress
+from webapp.backup.sources import options
 from webapp.backup.sources import postgresql_clients as clients
 from webapp.backup.sources.base import Probe, Reader, Source, Writer
 from webapp.backup.sources.postgresql_form import PostgresqlForm
@@ -65,11 +66,19 @@ class Postgresql(Source):
             "--compress=0",
             "--no-password",
             f"--lock-wait-timeout={LOCK_WAIT_MS}",
+            *self._chosen(),
         ]
         env = self._environment(self.config["database"])
         with self._explained(), Child(command, env, progress=progress) as child:
             for chunk in child.output():
                 output.write(chunk)
+
+    def _chosen(self) -> Iterator[str]:
+        for name in options.names(self.config.get("schemas") or ""):
+            yield f"--schema={name}"
+        for name in options.names(self.config.get("excluded_schemas") or ""):
+            yield f"--exclude-schema={name}"
+        yield from options.parse(self.config.get("flags") or "", options.POSTGRESQL)
 
     def check_target(self, target: str) -> None:
         """Ask the server whether the name is free."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from wtforms import IntegerField, SelectField, StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 
+from webapp.backup.sources import options
 from webapp.core.form_fields import ConfigForm, SecretField
 
 DEFAULT_PORT = 5432
@@ -46,6 +47,22 @@ class PostgresqlForm(ConfigForm):
         description="Full path on this server; needed when the certificate is to be checked.",
     )
 
+    schemas = StringField(
+        "Only these schemas",
+        [Optional(), Length(max=400)],
+        description="Names or patterns separated by commas, for example shop, audit_*. Empty: all.",
+    )
+    excluded_schemas = StringField(
+        "Without these schemas",
+        [Optional(), Length(max=400)],
+        description="Names or patterns separated by commas.",
+    )
+    flags = StringField(
+        "More options of pg_dump",
+        [Optional(), Length(max=400)],
+        description=options.help_for(options.POSTGRESQL),
+    )
+
     def validate_host(self, field: StringField) -> None:
         """Refuse lists of hosts and options in disguise."""
         if any(not c.isprintable() or c in " ,=@'\\" for c in field.data or ""):
@@ -55,6 +72,18 @@ class PostgresqlForm(ConfigForm):
         """Refuse what no name may hold."""
         if not (field.data or "").isprintable():
             raise ValidationError("The name holds characters that cannot be used.")
+
+    def validate_schemas(self, field: StringField) -> None:
+        """Accept names and patterns of pg_dump."""
+        options.validate_names(field)
+
+    def validate_excluded_schemas(self, field: StringField) -> None:
+        """Accept names and patterns of pg_dump."""
+        options.validate_names(field)
+
+    def validate_flags(self, field: StringField) -> None:
+        """Accept only what cannot change where the dump goes or comes from."""
+        options.validate(field, options.POSTGRESQL)
 
     def validate_sslmode(self, field: SelectField) -> None:
         """Ask for the authority when the certificate is to be checked."""
