@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -45,12 +46,13 @@ def peer() -> Iterator[Peer]:
 
 
 @pytest.fixture
-def make_peer(authority: trustme.CA, names: Names) -> Iterator[Callable[[str], Peer]]:
+def make_peer(authority: trustme.CA, names: Names) -> Iterator[Callable[..., Any]]:
     """Make servers that speak HTTPS; their real names lead to them at every port."""
     with ExitStack() as stack:
 
-        def make(name: str) -> Peer:
-            made = stack.enter_context(Peer(server_context(authority, name), name))
+        def make(name: str, kind: type[Peer] = Peer, **options: Any) -> Any:
+            context = server_context(authority, name)
+            made = stack.enter_context(kind(context=context, name=name, **options))
             names.lead(name, port=made.port)
             return made
 

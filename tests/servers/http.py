@@ -62,7 +62,7 @@ class Peer:
         self.before_answer: Callable[[Received], None] | None = None
         """Called when a request has arrived and nothing is answered yet."""
         self._arrived = threading.Condition()
-        self._default = Reply()
+        self._default: Reply | None = None
         self._queue: list[Reply] = []
         self._by_path: dict[str, Reply] = {}
         self._open: set[socket.socket] = set()
@@ -158,12 +158,13 @@ class Peer:
 
     def respond(self, received: Received) -> Reply:
         """Return the answer to a request that no test prepared one for; services override it."""
-        return self._default
+        return Reply()
 
     def _choose(self, received: Received) -> Reply:
         if self._queue:
             return self._queue.pop(0)
-        return self._by_path.get(received.path.partition("?")[0]) or self.respond(received)
+        prepared = self._by_path.get(received.path.partition("?")[0], self._default)
+        return prepared or self.respond(received)
 
     def _say(self, sock: socket.socket, method: str, reply: Reply) -> None:
         if reply.drip_headers:
