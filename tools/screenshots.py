@@ -34,15 +34,21 @@ POPOVERS: Final = {
     "dashboard": "[popovertarget=sidebar]",
 }
 """What is pressed for one more picture."""
-FONTS: Final = """<?xml version="1.0"?>
+
+
+def _stand_in(family: str) -> str:
+    return f"""  <match target="pattern">
+    <test name="family"><string>{family}</string></test>
+    <edit name="family" mode="assign" binding="strong"><string>Inter</string></edit>
+  </match>
+"""
+
+
+FONTS: Final = f"""<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
 <fontconfig>
   <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
-  <match target="pattern">
-    <test name="family"><string>system-ui</string></test>
-    <edit name="family" mode="assign" binding="strong"><string>Inter</string></edit>
-  </match>
-</fontconfig>
+{"".join(map(_stand_in, ("system-ui", "sans-serif", "sans")))}</fontconfig>
 """
 """Inter stands in for the font of the reader's system."""
 
