@@ -12,7 +12,7 @@ _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 }
 # user:password@ in any URL; the path of the webhook services; Telegram's token in a path
 _CREDENTIALS: Final = re.compile(
-    r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?<=/webhooks/)\d+/[\w-]+|(?<=/services/)[\w/]+|(?<=/bot)\d+:[\w-]+"
+    r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?<=/webhooks/)\d+/[\w-]+|(?<=\.com/services/)[\w/]+|(?<=/bot)\d+:[\w-]+"
     r"|(?<=[?&]sig=)[^&\s]+|(?i:(?<=password=)|(?<=token=))[^&\s'\"]+"
 )
 
