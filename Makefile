@@ -1,4 +1,4 @@
-# make run · make test · make check · make e2e · make bench · make lock · make oidc · make audit · make vendor
+# make run · make test · make check · make e2e · make bench · make lock · make oidc · make apprise · make audit · make vendor
 # On a fresh machine only Python 3.11 or newer (with venv) and make are needed.
 
 SHELL := /bin/sh
@@ -19,7 +19,7 @@ ifdef HOST
 export DBACKUP_HOST := $(HOST)
 endif
 
-.PHONY: run install dev check test e2e torture bench lock vendor clean
+.PHONY: run demo install dev check test e2e torture bench lock oidc apprise audit vendor clean
 .DEFAULT_GOAL := run
 
 run: install ## the server on 127.0.0.1:8000; PORT=8123 takes another port
@@ -68,10 +68,14 @@ bench: dev ## measure; the goals are printed beside the figures
 lock: dev ## after a change of dependencies in pyproject.toml; UPGRADE=--upgrade takes newer versions
 	$(LOCK) --group install $(UPGRADE) --output-file requirements.lock
 	$(LOCK) --extra oidc --group install $(UPGRADE) --constraint requirements.lock --output-file requirements-oidc.lock
-	$(LOCK) --extra oidc --group dev $(UPGRADE) --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --extra apprise --group install $(UPGRADE) --constraint requirements.lock --output-file requirements-apprise.lock
+	$(LOCK) --extra oidc --extra apprise --group dev $(UPGRADE) --constraint requirements.lock --output-file requirements-dev.lock
 
 oidc: install ## what sign-in through an OpenID provider needs
 	@$(PIP) install --require-hashes -r requirements-oidc.lock
+
+apprise: install ## what the channel type Apprise needs
+	@$(PIP) install --require-hashes -r requirements-apprise.lock
 
 audit: dev ## known vulnerabilities of what is locked; needs the network
 	$(BIN)/python -m tools.audit

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-LOCKS: Final = ("requirements-dev.lock", "requirements-oidc.lock")
+LOCKS: Final = ("requirements-dev.lock", "requirements-oidc.lock", "requirements-apprise.lock")
 NOT_CHECKED: Final = "NOT CHECKED: the vulnerability service cannot be asked from here"
 
 

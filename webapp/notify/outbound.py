@@ -101,7 +101,7 @@ class Call:
             TransientError: unknown host, or no connection to any of its addresses.
         """
         until = time.monotonic() + CONNECT_SECONDS
-        targets = self._resolve(host, port)
+        targets = self.resolve(host, port)
         problem: OSError = TimeoutError()
         for left, (family, address) in zip(range(len(targets), 0, -1), targets, strict=True):
             remaining = until - time.monotonic()
@@ -124,7 +124,8 @@ class Call:
             advice=NO_CONNECTION_ADVICE,
         ) from problem
 
-    def _resolve(self, host: str, port: int) -> list[network.Target]:
+    def resolve(self, host: str, port: int) -> list[network.Target]:
+        """Return the judged addresses of the host; see `connect` for what it raises."""
         try:
             return network.resolve(
                 host, port, allow_private=self._allow_private, seconds=CONNECT_SECONDS
@@ -275,6 +276,16 @@ class Outbound:
         finally:
             self._watchdog.remove(number)
             call.finish()
+
+    def check(self, host: str, port: int, *, reach: Reach) -> None:
+        """Judge every address of a host that a library will connect to by itself.
+
+        Raises:
+            PermanentError: it may not be called.
+            TransientError: there is no such host.
+        """
+        with self.call(reach) as call:
+            call.resolve(host, port)
 
     @property
     def total_seconds(self) -> float:

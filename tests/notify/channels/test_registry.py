@@ -24,11 +24,27 @@ from webapp.notify.events import EVENTS, Event
 from webapp.notify.message import Message
 from webapp.notify.outbound import Outbound, Reach
 
-TOKEN = "S3cretT0ken-" * 6
+TOKEN = "S3cretT0ken" * 5
 ENTERED: Mapping[str, Mapping[str, str]] = {
     "discord": {
         "webhook_url": f"https://discord.com/api/webhooks/117400000000000001/{TOKEN}",
         "mention_roles": "123456789012345678",
+    },
+    "slack": {
+        "webhook_url": f"https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/{TOKEN}",
+        "mentions": "here U0AAAAAAA",
+    },
+    "teams": {
+        "workflow_url": "https://default0123.4f.environment.api.powerplatform.com/powerautomate/"
+        "automations/direct/workflows/0a1b2c/triggers/manual/paths/invoke"
+        f"?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={TOKEN}",
+        "body_mode": "message",
+    },
+    "telegram": {
+        "bot_token": f"123456789:{TOKEN}",
+        "chat_id": "-1001234567890",
+        "sound": "auto",
+        "api_url": "https://api.telegram.org",
     },
     "webhook": {
         "url": f"https://hooks.example.org/in/{TOKEN}",
@@ -37,6 +53,22 @@ ENTERED: Mapping[str, Mapping[str, str]] = {
         "headers": f"Authorization: Bearer {TOKEN}",
         "signing_secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
     },
+    "gotify": {"server_url": "https://gotify.example.org/push", "token": TOKEN},
+    "ntfy": {
+        "server_url": "https://push.example.org",
+        "topic": "dbackup-q7Xk2P9vLm3RtY8aQwEr",
+        "username": "dbackup",
+        "password": TOKEN,
+        "click": "y",
+    },
+    "sms": {
+        "account_sid": "AC" + "0123456789abcdef" * 2,
+        "auth_token": TOKEN,
+        "sender": "+15005550006",
+        "recipients": "+15551234567",
+        "max_segments": "10",
+    },
+    "apprise": {"url": f"mmosts://chat.example.org/{TOKEN}"},
     "email": {
         "host": "smtp.example.org",
         "port": "587",
@@ -156,7 +188,7 @@ def test_references_are_accepted_and_replaced(
     kind: type[Channel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(kind)
-    for name in ("webhook_url", "password", "signing_secret"):
+    for name in ("webhook_url", "workflow_url", "bot_token", "password", "signing_secret"):
         if name in kind.form.secret_fields():
             monkeypatch.setenv("A_SECRET", config[name])
             form = kind.form(MultiDict({**ENTERED[kind.type], name: "env:A_SECRET"}))
