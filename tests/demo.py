@@ -104,12 +104,12 @@ def _channels(demo: Demo) -> None:
     }  # fmt: skip
     discord = "https://discord.com/api/webhooks/123456789012345678/" + "t" * 68
     configs: dict[str, tuple[str, dict[str, Any]]] = {
-        "db-backups": ("discord", {"url": discord}),
+        "db-backups": ("discord", {"webhook_url": discord}),
         "Ops mailing list": ("email", mail | {"recipients": ["ops@example.org"]}),
         "Audit webhook": ("webhook", {"url": "https://audit.example.org/hooks/dbackup"}),
         "Night shift": ("webhook", {"url": "https://hooks.example.org/night-shift"}),
         "Server room": ("webhook", {"url": "https://alarm.example.org/lamp", "method": "PUT"}),
-        "Release channel": ("discord", {"url": discord.replace("tt", "ab", 1)}),
+        "Release channel": ("discord", {"webhook_url": discord.replace("tt", "ab", 1)}),
     }
     for name, (kind, config) in configs.items():
         demo.channels[name] = make_channel(
@@ -292,6 +292,8 @@ def _end(demo: Demo, job: str, at: datetime, end: End_) -> None:
         demo.runs[ended.outcome] = run_id
         if ended.stored:
             demo.artifact_id = session.scalar(select(func.max(ArtifactRow.id))) or 0
+            stored = update(ArtifactRow).where(ArtifactRow.run_id == run_id)
+            session.execute(stored.values(created_at=clock.now()))
 
 
 def _success(demo: Demo, job: str, at: datetime) -> End:

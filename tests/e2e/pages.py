@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.demo import Demo
+from webapp.notify.channels import BY_TYPE
 
 Address = Callable[[Demo], str]
 
@@ -11,9 +12,6 @@ PAGES: Final[dict[str, Address]] = {
     "dashboard": lambda demo: "/",
     "channels": lambda demo: "/channels",
     "channel new": lambda demo: "/channels/new",
-    "channel new discord": lambda demo: "/channels/new?type=discord",
-    "channel new webhook": lambda demo: "/channels/new?type=webhook",
-    "channel new email": lambda demo: "/channels/new?type=email",
     "channel edit": lambda demo: f"/channels/{demo.channels['db-backups'].id}",
     "channel edit email": lambda demo: f"/channels/{demo.channels['Ops mailing list'].id}",
     "channel broken": lambda demo: f"/channels/{demo.channels['Night shift'].id}",
@@ -55,6 +53,9 @@ PAGES: Final[dict[str, Address]] = {
     "profile": lambda demo: "/profile",
     "not found": lambda demo: "/there-is-no-such-page",
 }
+
+for _type in BY_TYPE:
+    PAGES[f"channel new {_type}"] = lambda _, name=_type: f"/channels/new?type={name}"
 
 EMPTY: Final = (
     "/", "/channels", "/settings/notifications", "/deliveries", "/jobs", "/jobs/new", "/runs",
