@@ -165,6 +165,7 @@ TABLE: Final = (
         "GET /jobs",
         "GET /jobs/<int:job_id>",
         "GET /jobs/<int:job_id>/notifications",
+        "GET /jobs/<int:job_id>/retention",
         "GET /jobs/schedule",
     ),
     *_viewer(
@@ -179,6 +180,8 @@ TABLE: Final = (
         ("POST /jobs/<int:job_id>", _JOB),
         ("POST /jobs/<int:job_id>/toggle", {"enabled": "0"}),
         "POST /jobs/<int:job_id>/run",
+        "POST /jobs/<int:job_id>/clone",
+        ("POST /jobs/<int:job_id>/retention/<int:destination_id>", {"verb": "save", "last": "3"}),
         "POST /jobs/<int:job_id>/delete",
         (
             "POST /jobs/<int:job_id>/notifications",

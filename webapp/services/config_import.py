@@ -170,7 +170,8 @@ def _routes(session: Session, document: Mapping[str, Any], channels: Mapping[str
 
 
 def _job(session: Session, entry: Mapping[str, Any], made: Mapping[str, Mapping[str, int]]) -> None:
-    values = {field: entry[field] for field in JOB_FIELDS}
+    # a file of an older version lacks fields that came later
+    values = {field: entry[field] for field in JOB_FIELDS if field in entry}
     if values["schedule"] is not None:
         schedules.trigger(values["schedule"], values["timezone"])  # refuses what cannot run
     job = Job(**values, source_id=made["sources"][entry["source"]])
@@ -178,7 +179,14 @@ def _job(session: Session, entry: Mapping[str, Any], made: Mapping[str, Mapping[
     session.flush()
     for position, name in enumerate(entry["destinations"]):
         place = made["destinations"][name]
-        session.add(JobDestination(job_id=job.id, destination_id=place, position=position))
+        session.add(
+            JobDestination(
+                job_id=job.id,
+                destination_id=place,
+                position=position,
+                rules=entry.get("rules", {}).get(name),
+            )
+        )
     for told in entry["notifications"]:
         session.add(
             JobChannel(

@@ -1,6 +1,6 @@
 """Use cases of jobs: what to back up, where to, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,14 +15,31 @@ from webapp.backup.sources import BY_TYPE
 from webapp.backup.streams import COMPRESSORS
 from webapp.core import clock, passphrase
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError
-from webapp.models.job import DestinationRow, Job, JobDestination, SourceRow
+from webapp.models.job import DEFAULT_PATTERN, DestinationRow, Job, JobDestination, SourceRow
 from webapp.models.routing import JobChannel
 from webapp.models.run import Run
 from webapp.models.setting import Lease
-from webapp.services import bells, cron, run_end, schedules
+from webapp.services import artifact_names, bells, cron, run_end, schedules
 from webapp.services.transaction import reading, transaction
 
 NAME_LIMIT: Final = 100
+BOUNDS: Final = {"time_limit": (1, 10_080), "retries": (0, 10), "retry_pause": (1, 1440)}
+CLONED: Final = (
+    "source_id",
+    "schedule",
+    "timezone",
+    "compression",
+    "encryption",
+    "recipients",
+    "identity",
+    "keep_last",
+    "name_pattern",
+    "time_limit",
+    "retries",
+    "retry_pause",
+    "prove_every",
+)
+PROVE_EVERY: Final = ("", "weekly", "monthly")
 GONE: Final = "This job is not here. It was deleted, or it never existed."
 STALE: Final = (
     "Somebody else changed this job while you were editing it. "
@@ -47,6 +64,13 @@ class Values:
     passphrase: str = ""
     """"" keeps the one that is set."""
     keep_last: int | None
+    name_pattern: str = DEFAULT_PATTERN
+    time_limit: int | None = None
+    """Minutes; None: as long as it takes."""
+    retries: int = 0
+    retry_pause: int = 5
+    """Minutes."""
+    prove_every: str = ""
     enabled: bool
 
 
@@ -159,9 +183,48 @@ def save(job_id: int, values: Values, version: int) -> None:
         if _due_when(job) != due_before:
             job.served_until = clock.now()
         job.version += 1
+        rules = _own_rules(session, job_id)
         session.execute(delete(JobDestination).where(JobDestination.job_id == job_id))
-        _connect(session, job_id, values.destination_ids)
+        _connect(session, job_id, values.destination_ids, rules)
     bells.jobs_changed.ring()
+
+
+def clone(job_id: int) -> int:
+    """Make a second job like this one, switched off, and return its id.
+
+    Destinations, rules and notifications come along; runs and backups do not.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    with transaction() as session:
+        job = _get(session, job_id)
+        values = {name: getattr(job, name) for name in CLONED}
+        made = Job(**values, name=_free_name(session, job.name), enabled=False)
+        session.add(made)
+        session.flush()
+        rules = _own_rules(session, job_id)
+        places = select(JobDestination.destination_id).where(JobDestination.job_id == job_id)
+        ordered = session.scalars(places.order_by(JobDestination.position)).all()
+        _connect(session, made.id, ordered, rules)
+        told = select(JobChannel).where(JobChannel.job_id == job_id).order_by(JobChannel.id)
+        for row in session.scalars(told).all():
+            session.add(
+                JobChannel(job_id=made.id, channel_id=row.channel_id, condition=row.condition)
+            )
+            session.flush()  # one by one, so that ids keep the order
+    bells.jobs_changed.ring()
+    return made.id
+
+
+def _free_name(session: Session, name: str) -> str:
+    number = 1
+    while True:
+        end = " copy" if number == 1 else f" copy {number}"
+        found = name[: NAME_LIMIT - len(end)] + end
+        if session.scalar(select(Job.id).where(Job.name == found)) is None:
+            return found
+        number += 1
 
 
 def set_enabled(job_id: int, enabled: bool) -> Job:
@@ -222,6 +285,13 @@ def _check(session: Session, values: Values, job_id: int | None = None) -> None:
         raise InvalidError("Choose zstd, gzip or none.", "compression")
     if values.keep_last is not None and values.keep_last < 1:
         raise InvalidError("Keep at least one backup, or leave it empty.", "keep_last")
+    artifact_names.check(values.name_pattern)
+    for name, (least, most) in BOUNDS.items():
+        value = getattr(values, name)
+        if value is not None and not least <= value <= most:
+            raise InvalidError(f"Enter a number from {least} to {most}.", name)
+    if values.prove_every not in PROVE_EVERY:
+        raise InvalidError("Choose never, weekly or monthly.", "prove_every")
 
 
 def _keys(values: Values) -> dict[str, str] | None:
@@ -253,12 +323,34 @@ def _columns(values: Values) -> dict[str, object]:
         "timezone": values.timezone,
         "compression": values.compression,
         "keep_last": values.keep_last,
+        "name_pattern": values.name_pattern,
+        "time_limit": values.time_limit,
+        "retries": values.retries,
+        "retry_pause": values.retry_pause,
+        "prove_every": values.prove_every,
     }
 
 
-def _connect(session: Session, job_id: int, destination_ids: Sequence[int]) -> None:
+def _own_rules(session: Session, job_id: int) -> dict[int, dict[str, Any] | None]:
+    """Return what the job's destinations keep by rules of their own."""
+    found = select(JobDestination.destination_id, JobDestination.rules)
+    rows = session.execute(found.where(JobDestination.job_id == job_id))
+    return {row.destination_id: row.rules for row in rows}
+
+
+def _connect(
+    session: Session,
+    job_id: int,
+    destination_ids: Sequence[int],
+    rules: Mapping[int, dict[str, Any] | None] | None = None,
+) -> None:
     session.add_all(
-        JobDestination(job_id=job_id, destination_id=destination_id, position=position)
+        JobDestination(
+            job_id=job_id,
+            destination_id=destination_id,
+            position=position,
+            rules=(rules or {}).get(destination_id),
+        )
         for position, destination_id in enumerate(dict.fromkeys(destination_ids))
     )
     session.flush()

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import insert, select
@@ -39,6 +39,8 @@ class Recorder:
         self.run_id = run_id
         self.interrupted = False
         """True when the process ends and not a person asked for the stop."""
+        self.time_limit_passed: timedelta | None = None
+        """The limit, when the run was stopped because it took longer."""
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards everything below
         self._secrets: tuple[str, ...] = ()
@@ -96,6 +98,16 @@ class Recorder:
         """Make the next `check` raise."""
         self.interrupted = self.interrupted or (interrupted and not self._stop.is_set())
         self._stop.set()
+
+    def time_out(self, limit: timedelta) -> None:
+        """Make the next `check` raise, because the run took longer than allowed."""
+        if not self._stop.is_set():
+            self.time_limit_passed = limit
+        self._stop.set()
+
+    def waits_for_stop(self, seconds: float) -> bool:
+        """Wait, and return whether the run should stop."""
+        return self._stop.wait(seconds)
 
     @property
     def current_step(self) -> str:

@@ -27,8 +27,10 @@ LEASE: Final = timedelta(seconds=60)
 class Pulse:
     """Beats in a thread of its own while its block runs, so a stuck backup can be stopped too."""
 
-    def __init__(self, run: Run, recorder: Recorder) -> None:
+    def __init__(self, run: Run, recorder: Recorder, time_limit: timedelta | None = None) -> None:
+        """`time_limit`: how long the work in the block may take."""
         self._run, self._recorder = run, recorder
+        self._time_limit, self._began = time_limit, time.monotonic()
         self._ended = threading.Event()
         self._renewed = time.monotonic()
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -52,10 +54,16 @@ class Pulse:
         with self._app.app_context():
             while not self._ended.wait(BEAT):
                 try:
+                    self._look_at_the_time()
                     self._hear()
                     self._tell()
                 except SQLAlchemyError:  # the next beat tries again, the end of the run insists
                     logger.exception("progress could not be stored", extra={"run": self._run.id})
+
+    def _look_at_the_time(self) -> None:
+        limit = self._time_limit
+        if limit is not None and time.monotonic() - self._began > limit.total_seconds():
+            self._recorder.time_out(limit)
 
     def _hear(self) -> None:
         """Stop when somebody asked for it, or when the run was given up as dead."""

@@ -1,9 +1,9 @@
 """What a run does: opens what the job names, backs it up, prunes; never inside a transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
@@ -12,19 +12,26 @@ from webapp.backup.encryption import OFF, Encryption
 from webapp.backup.encryption import SUFFIX as ENCRYPTED
 from webapp.backup.engine import Place, Stored
 from webapp.backup.errors import BackupError, CancelledError
+from webapp.backup.retention import Rules
 from webapp.backup.sources.base import Source
 from webapp.backup.streams import SUFFIXES
+from webapp.core import clock, text
 from webapp.core.errors import AppError
 from webapp.models.job import DestinationRow, Job, JobDestination, SourceRow
 from webapp.models.run import Outcome, Run
-from webapp.services import run_end
+from webapp.services import artifact_names, run_end, system_errors
 from webapp.services.destinations import open_destination
 from webapp.services.run_end import End
 from webapp.services.run_log import PRUNE, STEPS, Recorder
 from webapp.services.sources import open_source
 from webapp.services.transaction import reading
 
-SET_UP = "Set up"
+SET_UP: Final = "Set up"
+RETENTION: Final = "Retention"
+TIMED_OUT: Final = (
+    "It ran longer than {limit}, the time limit of the job, and was stopped. "
+    "Raise the limit, or look why it takes so long."
+)
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,24 @@ class _Plan:
     job: Job
     source: SourceRow
     destinations: tuple[DestinationRow, ...]
+    rules: Mapping[int, Rules]
+    """What each destination keeps, by its id."""
+
+
+def rules_of(job: Job, own: Mapping[str, Any] | None) -> Rules:
+    """Return what a destination of the job keeps."""
+    return Rules(last=job.keep_last) if own is None else Rules.from_json(own)
 
 
 def steps_of(run: Run) -> tuple[str, ...]:
     """Return the names of the steps that the run will go through."""
+    own = select(JobDestination.rules).where(JobDestination.job_id == run.job_id)
     with reading() as session:
         job = None if run.job_id is None else session.get(Job, run.job_id)
-    return (*STEPS, PRUNE) if job is not None and job.keep_last else STEPS
+        if job is None:
+            return STEPS
+        prunes = any(rules_of(job, rules) for rules in session.scalars(own))
+    return (*STEPS, PRUNE) if prunes else STEPS
 
 
 def work(run: Run, recorder: Recorder) -> End:
@@ -50,19 +68,24 @@ def work(run: Run, recorder: Recorder) -> End:
         stored = engine.back_up(
             source,
             places,
-            key=_key(plan.job, run, source),
+            key=_key(plan, run, source),
             compression=plan.job.compression,
-            facts={"job": plan.job.name, "job_id": plan.job.id, "run_id": run.id},
+            facts={
+                "job": plan.job.name,
+                "job_id": plan.job.id,
+                "run_id": run.id,
+                "source_name": plan.source.name,
+            },
             progress=recorder,
             encryption=_encryption(plan.job),
         )
     except CancelledError:
-        return _stopped(recorder)
+        return stopped(recorder)
     except BackupError as error:
         return _failed(error.step or recorder.current_step, error, recorder)
     except AppError as error:
         return _failed(recorder.current_step, error, recorder)
-    return _finished(stored, _prune(plan.job, places, stored, recorder), recorder)
+    return _finished(stored, _prune(plan, places, stored, recorder), recorder)
 
 
 def _set_up(run: Run, recorder: Recorder) -> tuple[_Plan, Source, list[Place]]:
@@ -79,7 +102,7 @@ def _set_up(run: Run, recorder: Recorder) -> tuple[_Plan, Source, list[Place]]:
 
 def _plan(run: Run) -> _Plan:
     chosen = (
-        select(DestinationRow)
+        select(DestinationRow, JobDestination.rules)
         .join(JobDestination, JobDestination.destination_id == DestinationRow.id)
         .where(JobDestination.job_id == run.job_id)
         .order_by(JobDestination.position, DestinationRow.id)
@@ -89,17 +112,26 @@ def _plan(run: Run) -> _Plan:
         if job is None:
             raise BackupError("The job was deleted.", step=SET_UP)
         source = session.get(SourceRow, job.source_id)
-        destinations = tuple(session.scalars(chosen))
+        found = session.execute(chosen).all()
     if source is None:
         raise BackupError("The job's source was deleted. Choose another one.", step=SET_UP)
-    if not destinations:
+    if not found:
         raise BackupError("The job has no destination. Choose one in the job.", step=SET_UP)
-    return _Plan(job, source, destinations)
+    rules = {row.id: rules_of(job, own) for row, own in found}
+    return _Plan(job, source, tuple(row for row, _ in found), rules)
 
 
-def _key(job: Job, run: Run, source: Source) -> str:
+def _key(plan: _Plan, run: Run, source: Source) -> str:
+    job = plan.job
+    name = artifact_names.render(
+        job.name_pattern,
+        job=job.name,
+        source=plan.source.name,
+        moment=run.started_at,
+        run_id=run.id,
+    )
     packed = SUFFIXES[job.compression] + ("" if job.encryption == OFF else ENCRYPTED)
-    return f"{job.folder}/{_stamp(run.started_at)}-{run.id}.{source.extension}{packed}"
+    return f"{job.folder}/{name}.{source.extension}{packed}"
 
 
 def _encryption(job: Job) -> Encryption | None:
@@ -108,31 +140,40 @@ def _encryption(job: Job) -> Encryption | None:
     return Encryption(job.encryption, tuple(job.recipients.splitlines()), job.identity)
 
 
-def _stamp(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H-%M-%SZ}"
-
-
 def _prune(
-    job: Job, places: Sequence[Place], stored: Stored, recorder: Recorder
+    plan: _Plan, places: Sequence[Place], stored: Stored, recorder: Recorder
 ) -> tuple[tuple[int, str], ...]:
-    """Delete what is older than the last N; trouble with that does not undo a good backup."""
-    if not job.keep_last:
+    """Delete what no rule keeps; trouble with that does not undo a good backup."""
+    if not any(plan.rules.values()):
         return ()
     recorder.step(PRUNE)
     good = {result.id for result in stored.places if result.stored}
     gone: list[tuple[int, str]] = []
     for place in places:
-        if place.id not in good:
+        if place.id not in good or not plan.rules[place.id]:
             continue
         try:
-            keys = retention.prune(place.destination, f"{job.folder}/", job.keep_last)
+            for key in _pruned(place, plan):
+                gone.append((place.id, key))
+                recorder.line("info", f"{place.name}: deleted {key}, which no rule keeps.")
         except AppError as error:
             recorder.line("warning", f"{place.name}: older backups were not deleted. {error}")
-            continue
-        gone.extend((place.id, key) for key in keys)
-        for key in keys:
-            recorder.line("info", f"{place.name}: deleted {key}, newer ones are kept.")
+            named = BackupError(recorder.masked(f"{plan.job.name} at {place.name}: {error}"))
+            system_errors.report(RETENTION, named.with_traceback(error.__traceback__))
     return tuple(gone)
+
+
+def _pruned(place: Place, plan: _Plan) -> Iterator[str]:
+    planned = retention.plan(
+        place.destination,
+        f"{plan.job.folder}/",
+        plan.rules[place.id],
+        now=clock.now(),
+        zone=ZoneInfo(plan.job.timezone),
+    )
+    for key in retention.doomed(planned):
+        retention.delete(place.destination, key)
+        yield key
 
 
 def _finished(stored: Stored, pruned: Any, recorder: Recorder) -> End:
@@ -150,7 +191,11 @@ def _failed(step: str, error: AppError, recorder: Recorder) -> End:
     return End(outcome=Outcome.FAILURE, step=step, error=recorder.masked(str(error)))
 
 
-def _stopped(recorder: Recorder) -> End:
+def stopped(recorder: Recorder) -> End:
+    """Return the end of a run that was stopped."""
+    if recorder.time_limit_passed is not None:
+        words = TIMED_OUT.format(limit=text.duration(recorder.time_limit_passed))
+        return End(outcome=Outcome.FAILURE, step=recorder.current_step, error=words)
     if recorder.interrupted:
         return End(outcome=Outcome.INTERRUPTED, step=recorder.current_step, error=run_end.SHUT_DOWN)
     return End(outcome=Outcome.CANCELLED, step=recorder.current_step)

@@ -8,13 +8,14 @@ or on several. However a run ends, its end is recorded and announced in one tran
 import logging
 import threading
 import time
+from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from webapp.core import clock
+from webapp.core import clock, text
 from webapp.core.errors import ConflictError, NotFoundError
 from webapp.models.job import DestinationRow, Job, JobDestination, SourceRow
 from webapp.models.run import Outcome, Run, RunLine, Trigger
@@ -149,8 +150,9 @@ def claim() -> int | None:
 
 def _claim() -> int | None:
     waiting = (
-        select(Run.id, Run.job_id)
+        select(Run.id, Run.job_id, Run.attempt, Run.started_at)
         .where(Run.outcome == Outcome.RUNNING, Run.owner == "")
+        .where(or_(Run.not_before.is_(None), Run.not_before <= clock.now()))
         .order_by(Run.id)
         .limit(1)
     )
@@ -158,13 +160,18 @@ def _claim() -> int | None:
         found = session.execute(waiting).one_or_none()
     if found is None:
         return None
-    run_id, job_id = found
+    run_id, job_id, attempt, started_at = found
     _mine.add(run_id)
     with transaction() as session:
         taken = session.scalar(
             update(Run)
             .where(Run.id == run_id, Run.outcome == Outcome.RUNNING, Run.owner == "")
-            .values(owner=processes.owner(), started_at=clock.now())
+            .values(
+                owner=processes.owner(),
+                started_at=clock.now() if attempt == 1 else started_at,
+                not_before=None,
+                error=None,
+            )
             .returning(Run.id)
         )
         if taken is not None and job_id is not None:
@@ -175,15 +182,22 @@ def _claim() -> int | None:
 
 
 def execute(run_id: int) -> Outcome:
-    """Carry out a run that this process has taken, to whatever end; return its outcome."""
+    """Carry out a run that this process has taken, to whatever end; return its outcome.
+
+    After a failed attempt that is not the last one it is RUNNING: the run waits for its next
+    attempt, and a runner takes it then. A run from the command line waits here.
+    """
     with reading() as session:
         run = session.get_one(Run, run_id)
-    recorder = Recorder(run_id, run_work.steps_of(run))
-    _mine.add(run_id, recorder)
+        job = None if run.job_id is None else session.get(Job, run.job_id)
     try:
-        with Pulse(run, recorder):
-            end, fatal = _work(run, recorder)
-        recorder.close(failed=end.outcome not in {Outcome.SUCCESS, Outcome.PARTIAL})
+        recorder, end, fatal = _attempt(run, job)
+        while fatal is None and job is not None and _may_try_again(run, end):
+            if not _postpone(run, recorder, end, _pause(job)):
+                break
+            if run.trigger != Trigger.CLI:
+                return Outcome.RUNNING
+            recorder, end, fatal = _attempt_after_pause(run, job)
         _record(run_id, recorder, end)
     finally:
         _mine.remove(run_id)
@@ -191,6 +205,56 @@ def execute(run_id: int) -> Outcome:
     if fatal is not None:
         raise fatal
     return end.outcome
+
+
+def _attempt(run: Run, job: Job | None) -> tuple[Recorder, End, BaseException | None]:
+    recorder = _new_recorder(run)
+    limit = timedelta(minutes=job.time_limit) if job is not None and job.time_limit else None
+    with Pulse(run, recorder, limit):
+        end, fatal = _work(run, recorder)
+    recorder.close(failed=end.outcome not in {Outcome.SUCCESS, Outcome.PARTIAL})
+    return recorder, end, fatal
+
+
+def _attempt_after_pause(run: Run, job: Job) -> tuple[Recorder, End, BaseException | None]:
+    recorder = _new_recorder(run)
+    with Pulse(run, recorder):
+        stopped = recorder.waits_for_stop(_pause(job).total_seconds())
+    return (recorder, run_work.stopped(recorder), None) if stopped else _attempt(run, job)
+
+
+def _new_recorder(run: Run) -> Recorder:
+    recorder = Recorder(run.id, run_work.steps_of(run))
+    _mine.add(run.id, recorder)
+    return recorder
+
+
+def _pause(job: Job) -> timedelta:
+    return timedelta(minutes=job.retry_pause)
+
+
+def _may_try_again(run: Run, end: End) -> bool:
+    return end.outcome is Outcome.FAILURE and run.attempt < run.attempts_allowed
+
+
+def _postpone(run: Run, recorder: Recorder, end: End, pause: timedelta) -> bool:
+    """Let the run wait for its next attempt; False: somebody stopped it meanwhile."""
+    with transaction() as session:
+        row = session.get_one(Run, run.id, with_for_update=True)
+        if row.outcome != Outcome.RUNNING or row.stopped_by is not None:
+            return False
+        recorder.store(session)
+        words = (
+            f"Attempt {row.attempt} of {row.attempts_allowed} failed. {end.step}: {end.error} "
+            f"The next one begins in {text.duration(pause)}."
+        )
+        session.add(RunLine(run_id=row.id, level="error", text=words))
+        row.attempt, row.not_before = row.attempt + 1, clock.now() + pause
+        row.owner = row.owner if row.trigger == Trigger.CLI else ""
+        row.error = end.error
+        run.attempt = row.attempt
+    logger.info("run tries again", extra={"run": run.id, "attempt": run.attempt})
+    return True
 
 
 def _work(run: Run, recorder: Recorder) -> tuple[End, BaseException | None]:

@@ -17,6 +17,7 @@ from wtforms.validators import DataRequired, Length, NumberRange, Optional, Vali
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from webapp.core import text
+from webapp.models.job import DEFAULT_PATTERN
 from webapp.services import preferences
 from webapp.services.jobs import NAME_LIMIT, Choices, JobItem, Values
 from webapp.web.form import Form, tidy, zone_choices
@@ -74,11 +75,46 @@ class JobForm(Form):
     keep_last = IntegerField(
         "Keep the last",
         description="Older backups of this job are deleted after each good one, at each "
-        "destination. Empty keeps all of them.",
+        "destination that has no rules of its own (Retention). Empty keeps all of them.",
         validators=[
             Optional(),
             NumberRange(1, 10_000, "Enter a number from 1 to 10000, or leave it empty."),
         ],
+    )
+    name_pattern = StringField(
+        "Names of the backups",
+        filters=[tidy],
+        default=DEFAULT_PATTERN,
+        description="Of {job}, {source}, {date}, {time} and plain characters. The number of the "
+        "run is added, so no name comes twice.",
+        validators=[Length(max=100, message="Use at most 100 characters.")],
+    )
+    time_limit = IntegerField(
+        "Time limit in minutes",
+        description="An attempt that takes longer is stopped and counts as failed. Empty means no "
+        "limit.",
+        validators=[
+            Optional(),
+            NumberRange(1, 10_080, "Enter minutes from 1 to 10080, or leave it empty."),
+        ],
+    )
+    retries = IntegerField(
+        "Tries after a failure",
+        default=0,
+        description="Only when the last one fails, too, the failure is announced.",
+        validators=[Optional(), NumberRange(0, 10, "Enter a number from 0 to 10.")],
+    )
+    retry_pause = IntegerField(
+        "Minutes between tries",
+        default=5,
+        validators=[Optional(), NumberRange(1, 1440, "Enter minutes from 1 to 1440.")],
+    )
+    prove_every = SelectField(
+        "Restore on trial",
+        choices={"": "Only by hand", "weekly": "Every week", "monthly": "Every month"},
+        default="",
+        description="The newest backup is restored into a scratch database, its rows are counted, "
+        "and the scratch database is dropped.",
     )
     schedule = StringField(
         "Schedule",
@@ -119,6 +155,11 @@ class JobForm(Form):
             recipients=self.recipients.data or "",
             passphrase=self.passphrase.data or "",
             keep_last=self.keep_last.data,
+            name_pattern=self.name_pattern.data or DEFAULT_PATTERN,
+            time_limit=self.time_limit.data,
+            retries=self.retries.data or 0,
+            retry_pause=self.retry_pause.data or 5,
+            prove_every=self.prove_every.data or "",
             enabled=bool(self.enabled.data),
         )
 
@@ -147,6 +188,11 @@ def form_of(item: JobItem, choices: Choices) -> JobForm:
         "recipients": row.recipients if row.encryption == "recipients" else "",
         "destination_ids": [place.id for place in item.destinations],
         "keep_last": row.keep_last,
+        "name_pattern": row.name_pattern,
+        "time_limit": row.time_limit,
+        "retries": row.retries,
+        "retry_pause": row.retry_pause,
+        "prove_every": row.prove_every,
         "schedule": row.schedule or "",
         "timezone": row.timezone,
         "enabled": row.enabled,

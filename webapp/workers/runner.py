@@ -1,4 +1,8 @@
-"""Threads that carry out runs and restores: two at once, each around its own child processes."""
+"""Threads that carry out runs and restores, each around its own child processes.
+
+The settings say how many at once; threads are added when that grows, and the last ones end when
+it shrinks.
+"""
 
 import logging
 import threading
@@ -7,11 +11,10 @@ from typing import Final
 
 from flask import Flask
 
-from webapp.services import bells, restore_work, runs, system_errors
+from webapp.services import bells, restore_work, run_settings, runs, system_errors
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE: Final = 2
 POLL: Final = 2.0  # seconds; finds runs that other processes added
 RECOVER_EVERY: Final = 30.0  # seconds
 REST_AFTER_ERROR: Final = 5.0  # seconds; a full disk must not spin the loop
@@ -24,19 +27,14 @@ class Runner:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(
-                target=self._loop, args=(number,), name=f"runner-{number}", daemon=True
-            )
-            for number in range(AT_ONCE)
-        ]
+        self._at_once = 0
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Record what dead processes left running, then begin."""
         with self._app.app_context():
             self._recover()
-        for thread in self._threads:
-            thread.start()
+            self._resize(run_settings.at_once())
 
     def stop(self, timeout: float = 30.0) -> bool:
         """Interrupt what runs, record it, and end; return whether all ended in time.
@@ -54,11 +52,26 @@ class Runner:
                 return False
         return True
 
+    def _resize(self, at_once: int) -> None:
+        """Let so many work; a thread that is one too many ends after its run."""
+        if at_once == self._at_once:
+            return
+        self._at_once = at_once
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        there = {thread.name for thread in self._threads}
+        for number in range(at_once):
+            if (name := f"runner-{number}") not in there:
+                thread = threading.Thread(target=self._loop, args=(number,), name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
     def _loop(self, number: int) -> None:
         with self._app.app_context():
             looked = time.monotonic()
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and number < self._at_once:
                 try:
+                    if number == 0:
+                        self._resize(run_settings.at_once())
                     if number == 0 and time.monotonic() - looked >= RECOVER_EVERY:
                         looked = time.monotonic()
                         runs.recover()

@@ -16,6 +16,7 @@ from webapp.web.views import (
     notifications,
     profile,
     restores,
+    retention,
     runs,
     second_factor,
     settings,
@@ -40,6 +41,7 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     deliveries.bp,
     storage.bp,
     restores.bp,
+    retention.bp,
     configuration_backup.bp,
     health.bp,
 )

@@ -149,6 +149,16 @@ def run(job_id: int) -> Response:
     return htmx.go(url_for("runs.show", run_id=run_id))
 
 
+@bp.post("/<int:job_id>/clone")
+@role_required(Role.OPERATOR)
+def clone(job_id: int) -> Response:
+    """Make a second job like this one, switched off, and show it."""
+    made = jobs.clone(job_id)
+    return htmx.go(
+        url_for(".edit", job_id=made), "Cloned. It is switched off until you switch it on."
+    )
+
+
 @bp.post("/<int:job_id>/delete")
 @role_required(Role.OPERATOR)
 def delete(job_id: int) -> Response:

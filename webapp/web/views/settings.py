@@ -1,12 +1,12 @@
 """Settings → General."""
 
 from flask import Blueprint, Response, make_response, render_template, url_for
-from wtforms import SelectField, StringField, URLField
-from wtforms.validators import DataRequired, Length
+from wtforms import IntegerField, SelectField, StringField, URLField
+from wtforms.validators import DataRequired, Length, NumberRange, Optional
 
 from webapp.core.errors import InvalidError
 from webapp.models.user import Role
-from webapp.services import preferences
+from webapp.services import preferences, run_settings
 from webapp.web import htmx
 from webapp.web.form import Form, add_error, tidy, zone_choices
 from webapp.web.login import may, role_required
@@ -34,9 +34,17 @@ class GeneralForm(Form):
         description="For times in messages, and for everybody who has not chosen a zone of their "
         "own.",
     )
+    runs_at_once = IntegerField(
+        "Backups at once",
+        [
+            Optional(),
+            NumberRange(1, run_settings.MOST, f"Enter a number from 1 to {run_settings.MOST}."),
+        ],
+        description="So many backups and restores run at the same time; others wait their turn.",
+    )
 
     def __init__(self) -> None:
-        super().__init__(obj=preferences.current())
+        super().__init__(obj=preferences.current(), data={"runs_at_once": run_settings.at_once()})
         self.timezone.choices = zone_choices()
 
 
@@ -60,6 +68,7 @@ def save_general() -> Response:
             base_url=form.base_url.data or "",
             timezone=form.timezone.data,
         )
+        run_settings.save(form.runs_at_once.data or run_settings.USUAL)
     except InvalidError as error:
         add_error(form, error)
         return _page(form, 422)
