@@ -1,6 +1,7 @@
 """Client programs as child processes: streamed, watched, and never left behind."""
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -19,6 +20,7 @@ from webapp.backup.errors import BackupError
 from webapp.backup.files import CHUNK
 from webapp.backup.progress import Progress
 
+GATHERED: Final = 1 << 18  # bytes; each piece costs the links behind it some work
 TAIL_LINES: Final = 20
 TAIL_LINE_LIMIT: Final = 500  # characters
 POLL_SECONDS: Final = 0.2  # how fast a cancelled run is noticed while the program is silent
@@ -64,6 +66,8 @@ class Child:
             process_group=0,
             bufsize=0,
         )
+        for pipe in (self._process.stdin, self._process.stdout):
+            _widen(pipe)
         self._listener = threading.Thread(target=self._listen, name=f"{self.name} errors")
         self._listener.start()
 
@@ -95,12 +99,18 @@ class Child:
             ChildError: it did not end well.
         """
         pipe = _pipe(self._process.stdout)
-        while True:
-            self._wait_for(pipe, select.POLLIN)
-            chunk = os.read(pipe, CHUNK)
-            if not chunk:
-                break
-            yield chunk
+        gathered = bytearray()  # mariadb-dump writes a few kilobytes at a time
+        poll = _poll(pipe, select.POLLIN)
+        at_end = False
+        while not at_end:
+            is_ready = self._is_ready(poll)
+            if is_ready:
+                chunk = os.read(pipe, CHUNK)
+                gathered += chunk
+                at_end = not chunk
+            if gathered and (at_end or not is_ready or len(gathered) >= GATHERED):
+                yield bytes(gathered)
+                gathered.clear()
         self._finish()
 
     def feed(self, data: bytes) -> None:
@@ -111,9 +121,11 @@ class Child:
         """
         pipe = _pipe(self._process.stdin)
         os.set_blocking(pipe, False)
+        poll = _poll(pipe, select.POLLOUT)
         rest = memoryview(data)
         while rest:
-            self._wait_for(pipe, select.POLLOUT)
+            if not self._is_ready(poll):
+                continue
             try:
                 rest = rest[os.write(pipe, rest) :]
             except BlockingIOError:
@@ -149,13 +161,9 @@ class Child:
         if code > 0:
             raise ChildError(f"{self.name} ended with status {code}.", tail=self.tail)
 
-    def _wait_for(self, pipe: int, what: int) -> None:
-        poll = select.poll()  # select() cannot take file numbers from 1024 on
-        poll.register(pipe, what)
-        while True:
-            self._check()
-            if poll.poll(POLL_SECONDS * 1000):
-                return
+    def _is_ready(self, poll: select.poll) -> bool:
+        self._check()
+        return bool(poll.poll(POLL_SECONDS * 1000))
 
     def _check(self) -> None:
         self._progress.check()
@@ -181,10 +189,23 @@ def _shown(line: bytes) -> str:
     return line.decode("utf-8", "replace")[:TAIL_LINE_LIMIT]
 
 
+def _poll(pipe: int, what: int) -> select.poll:
+    poll = select.poll()  # select() cannot take file numbers from 1024 on
+    poll.register(pipe, what)
+    return poll
+
+
 def _pipe(pipe: IO[bytes] | None) -> int:
     if pipe is None:
         raise RuntimeError("the program was started the other way round")
     return pipe.fileno()
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let more fit into the pipe: some programs write in small pieces, and wait for each."""
+    if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # beyond what the system allows
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)
 
 
 def _signal_name(number: int) -> str:
