@@ -27,12 +27,23 @@ def key_of(secret: str) -> bytes:
     return key
 
 
-def headers(secret: str, identifier: str, body: bytes, at: datetime) -> dict[str, str]:
-    """Return the headers that sign these bytes for this attempt."""
+def headers(
+    secret: str, identifier: str, body: bytes, at: datetime, *, previous: str = ""
+) -> dict[str, str]:
+    """Return the headers that sign these bytes for this attempt.
+
+    With `previous`, a secret that is being replaced, there are two signatures, of which a receiver
+    needs to know one.
+    """
     timestamp = str(int(at.timestamp()))
     signed = b".".join((identifier.encode(), timestamp.encode(), body))
-    digest = hmac.new(key_of(secret), signed, hashlib.sha256).digest()
+    secrets = filter(None, (secret, previous))
     return {
         "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        "webhook-signature": " ".join(_signature(one, signed) for one in secrets),
     }
+
+
+def _signature(secret: str, signed: bytes) -> str:
+    digest = hmac.new(key_of(secret), signed, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"

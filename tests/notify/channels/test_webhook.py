@@ -1,6 +1,8 @@
 """Generic webhook: the documented body, templates, signatures, answers."""
 
 import base64
+import hashlib
+import hmac
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +24,7 @@ from tests.servers.http import Peer
 from webapp.core import clock
 from webapp.core.errors import PermanentError, TransientError
 from webapp.notify import signing
-from webapp.notify.channels.webhook import VARIABLES, Webhook
+from webapp.notify.channels.webhook import VARIABLES, Webhook, WebhookForm
 from webapp.notify.message import Message
 from webapp.notify.outbound import Outbound
 
@@ -317,3 +319,37 @@ def test_every_variable_is_known_in_body_and_address() -> None:
     template = " ".join(f"{{{{{name}}}}}" for name in VARIABLES)
     rendered = webhook(template=template, content_type="text/plain").render(failure())
     assert b"{{" not in rendered.body
+
+
+OTHER_SECRET = "whsec_" + base64.b64encode(bytes(range(40, 72))).decode()
+
+
+def test_two_secrets_are_live_while_receivers_change(peer: Peer, way_out: Outbound) -> None:
+    send(way_out, peer, signing_secret=OTHER_SECRET, previous_secret=SECRET)
+    call = peer.last
+    signatures = call.headers["webhook-signature"].split(" ")
+    signed = f"{DELIVERY_ID}.{call.headers['webhook-timestamp']}.".encode() + call.body
+    for secret, signature in zip((OTHER_SECRET, SECRET), signatures, strict=True):
+        digest = hmac.new(signing.key_of(secret), signed, hashlib.sha256).digest()
+        assert signature == f"v1,{base64.b64encode(digest).decode()}"
+
+
+def test_authorization_has_a_field_of_its_own(peer: Peer, way_out: Outbound) -> None:
+    send(way_out, peer, authorization="Bearer t0k3n-t0k3n-t0k3n")
+    assert peer.last.headers["authorization"] == "Bearer t0k3n-t0k3n-t0k3n"
+    assert "Bearer t0k3n-t0k3n-t0k3n" in webhook(authorization="Bearer t0k3n-t0k3n-t0k3n").secrets
+    assert "t0k3n-t0k3n-t0k3n" in webhook(authorization="Bearer t0k3n-t0k3n-t0k3n").secrets
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({"authorization": "Bearer x", "headers": "authorization: y"}, "in one place"),
+        ({"authorization": "Bearer é"}, "ASCII"),
+    ],
+)
+def test_an_authorization_that_cannot_be_sent_is_refused(typed: dict[str, str], words: str) -> None:
+    entered = {"url": "https://hooks.example.org", "method": "POST"}
+    form = WebhookForm(MultiDict(entered | {"content_type": "application/json"} | typed))
+    assert not form.validate()
+    assert words in str(form.errors)

@@ -1,4 +1,4 @@
-"""Generic webhook: JSON, or whatever a template makes of it, to any address."""
+"""Generic webhook: JSON, a template, or a preset of a well-known service, to any address."""
 
 import json
 import re
@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from wtforms import SelectField, StringField, TextAreaField
-from wtforms.validators import ValidationError
+from wtforms.validators import StopValidation, ValidationError
 
 from webapp.core import clock, network
 from webapp.core.buckets import Rate
 from webapp.core.errors import PermanentError
 from webapp.core.secrets import is_reference
-from webapp.notify import signing, variables
+from webapp.notify import plain, presets, signing, variables
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import (
     ChannelForm,
@@ -25,9 +25,9 @@ from webapp.notify.channels.fields import (
     check_url,
     parse_headers,
 )
-from webapp.notify.channels.http import TROUBLES, deliver_http
+from webapp.notify.channels.http import TROUBLES, Sorted, Sorter, deliver_http
 from webapp.notify.message import Field, Message, Severity
-from webapp.notify.outbound import Outbound, Reach
+from webapp.notify.outbound import Answer, Outbound, Reach
 from webapp.notify.shorten import fit, utf8
 
 BODY_LIMIT: Final = 20_000  # bytes of our own body; receivers with small buffers are common
@@ -55,6 +55,8 @@ VARIABLES: Final = (
 HOSTILE: Final = "\"quotes\" \\ {{title}} & <b>\nsecond line\t'x' é 😀 @everyone"
 """What a value may hold; a template is tried with it before it is saved."""
 _EXAMPLE: Final = '{"text": "{{title}}: {{message}}", "failed": {{success}}}'
+_KEY: Final = re.compile(r"[A-Za-z0-9]{32}")
+_AUTHORIZATION: Final = re.compile(r"[!-~](?:[ -~]{0,1998}[!-~])?")
 _CONTENT_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;\s*[\w.-]+=[\w.\"-]+)*")
 
 
@@ -63,6 +65,16 @@ def _check_address(value: str) -> None:
     if "{" in value.partition("://")[2].partition("/")[0]:
         raise ValidationError("Put variables behind the host, not into it.")
     check_url(_fill_url(value, dict.fromkeys(VARIABLES, "x")))
+
+
+def _check_key(value: str) -> None:
+    if not _KEY.fullmatch(value):
+        raise ValidationError("Enter the integration key: 32 letters and digits.")
+
+
+def _check_authorization(value: str) -> None:
+    if not _AUTHORIZATION.fullmatch(value):
+        raise ValidationError("Use letters, digits and signs of ASCII, as in Bearer abc123.")
 
 
 def _check_secret(value: str) -> None:
@@ -95,21 +107,41 @@ def _path_of(value: str) -> Path | None:
     return Path(value) if value else None
 
 
+class AddressField(SecretField):
+    """The URL; a preset may know it by itself."""
+
+    def pre_validate(self, form: Any) -> None:
+        """Demand an address unless the preset has one."""
+        kept = self.is_stored and not self.is_cleared
+        if self.data is None and not kept and form.preset.data == presets.PAGERDUTY:
+            raise StopValidation
+        super().pre_validate(form)
+
+
 class WebhookForm(ChannelForm):
     """What a generic webhook needs."""
 
     advanced: ClassVar[tuple[str, ...]] = (
-        "content_type", "template", "expected_status", "signing_secret", "ca_file",
+        "content_type", "template", "expected_status", "signing_secret", "previous_secret",
+        "ca_file",
     )  # fmt: skip
 
-    url = SecretField(
+    preset = SelectField(
+        "Preset",
+        choices=presets.LABELS,
+        default="",
+        description="Knows method, address and body of a service, and how it hears of success and "
+        "failure. It takes the place of method, content type and template.",
+    )
+    url = AddressField(
         "URL",
         required=True,
         check=_check_address,
         hint=_hint,
         missing="Enter the URL.",
         description="Stored encrypted, because addresses of webhooks often hold a token. "
-        "{{variables}} are allowed behind the host.",
+        "{{variables}} are allowed behind the host. Uptime Kuma and Healthchecks: the push or "
+        "ping URL. PagerDuty: empty, or https://events.eu.pagerduty.com/v2/enqueue.",
         render_kw={"placeholder": "https://example.org/hooks/backup"},
     )
     method = SelectField(
@@ -117,6 +149,19 @@ class WebhookForm(ChannelForm):
         choices={name: name for name in ("POST", "PUT", "PATCH", "GET", "HEAD")},
         default="POST",
         description="GET and HEAD send no body.",
+    )
+    routing_key = SecretField(
+        "Integration key",
+        check=_check_key,
+        description="Only for PagerDuty: Service → Integrations → Events API v2. Stored encrypted; "
+        "a reference such as env:NAME or file:/path works, too.",
+    )
+    authorization = SecretField(
+        "Authorization",
+        check=_check_authorization,
+        description="Value of this header, such as Bearer and a token. Stored encrypted; a "
+        "reference such as env:NAME or file:/path works, too.",
+        render_kw={"placeholder": "Bearer …"},
     )
     headers = HeadersField(
         "Headers",
@@ -142,10 +187,38 @@ class WebhookForm(ChannelForm):
         "env:NAME or file:/path works, too.",
         render_kw={"placeholder": "whsec_…"},
     )
+    previous_secret = SecretField(
+        "Previous signing secret",
+        check=_check_secret,
+        description="While receivers change to a new secret: messages bear both signatures. "
+        "Remove it when all have changed.",
+        render_kw={"placeholder": "whsec_…"},
+    )
     ca_file = StringField(
         "Certificate authority",
         description="Path of a PEM file on this server, trusted beside the usual authorities.",
     )
+
+    def validate_routing_key(self, field: SecretField) -> None:
+        """Check that there is something to use the key for."""
+        if self.preset.data != presets.PAGERDUTY:
+            raise ValidationError("Only PagerDuty has a key. Choose its preset, or remove the key.")
+
+    def validate_preset(self, field: SelectField) -> None:
+        """Check that the preset has what it needs."""
+        key: Any = self.routing_key
+        if field.data == presets.PAGERDUTY and not (
+            key.data or (key.is_stored and not key.is_cleared)
+        ):
+            raise ValidationError("PagerDuty needs an integration key. Enter it below.")
+        if field.data and "{{" in (self.url.data or ""):
+            raise ValidationError("A preset fills the URL by itself. Remove the {{variables}}.")
+
+    def validate_authorization(self, field: SecretField) -> None:
+        """Check that the header is not there twice."""
+        names = {name.lower() for name, _ in parse_headers(self.headers.data or "")}
+        if "authorization" in names:
+            raise ValidationError("Headers hold Authorization already. Enter it in one place.")
 
     def validate_content_type(self, field: StringField) -> None:
         """Check that this may stand in a header."""
@@ -230,15 +303,37 @@ class Webhook(Channel):
             "The receiver refuses the message.",
             "Look at the receiver's answer and correct this channel.",
         ),
+        Trouble(
+            "400 / invalid event",
+            "PagerDuty does not know the integration key, or does not take the event.",
+            "Copy the key under Service → Integrations → Events API v2 and enter it again.",
+        ),
+        Trouble(
+            "404 / ok false",
+            "Uptime Kuma has no monitor with this push URL, or the monitor is paused.",
+            "Resume the monitor, or copy its push URL again. DBackup tries again.",
+        ),
+        Trouble(
+            "404 / not found",
+            "Healthchecks has no check with this ping URL.",
+            "Copy the ping URL of the check again. In the form with a slug use small letters.",
+        ),
+        Trouble(
+            "409 / ambiguous slug",
+            "Several checks of the Healthchecks project have this slug.",
+            "Use the ping URL with the UUID of the check.",
+        ),
         *TROUBLES,
     )
 
     @classmethod
     def summarize(cls, config: Mapping[str, Any]) -> str:
         """Return method and host; the path may be secret."""
-        url = str(config.get("url", ""))
+        url = _address_of(config)
         where = url if is_reference(url) else urlsplit(url).netloc
-        return f"{config.get('method') or 'POST'} {where}"
+        preset = str(config.get("preset") or "")
+        first = presets.LABELS[preset].partition(" (")[0] if preset else config.get("method")
+        return f"{first or 'POST'} {where}"
 
     @property
     def buckets(self) -> tuple[tuple[str, Rate], ...]:
@@ -257,38 +352,64 @@ class Webhook(Channel):
         parts = urlsplit(self._address)
         steps = [step for step in re.split(r"[/?&=]", f"{parts.path}?{parts.query}") if step]
         values = [value for _, value in self._headers]
+        values += filter(None, [str(self.config.get("authorization") or "")])
         tokens = [word for value in values for word in value.split() if word != value]
         found = (
             self._address,
             *(step for step in steps if "{{" not in step and _may_be_token(step)),
             *values,
             *filter(_may_be_token, tokens),
-            str(self.config.get("signing_secret") or ""),
+            *(str(self.config.get(name) or "") for name in _OTHER_SECRETS),
         )
         return tuple(filter(None, found))
 
     @property
     def _address(self) -> str:
-        return str(self.config.get("url", ""))
+        return _address_of(self.config)
+
+    @property
+    def _preset(self) -> str:
+        return str(self.config.get("preset") or "")
 
     @property
     def _headers(self) -> list[tuple[str, str]]:
         return parse_headers(str(self.config.get("headers") or ""))
 
     def render(self, message: Message) -> Rendered:
-        """Return our JSON, or the admin's template filled in.
+        """Return our JSON, the admin's template filled in, or the call of the preset.
 
         Raises:
             PermanentError: the template does not make valid JSON of this message.
         """
+        headers = dict(self._headers) | {"webhook-id": message.delivery_id}
+        if self.config.get("authorization"):
+            headers["Authorization"] = str(self.config["authorization"])
+        if self._preset:
+            return self._called(message, headers)
         method = str(self.config.get("method") or "POST")
         content_type = str(self.config.get("content_type") or JSON)
         return Rendered(
             method=method,
             url=self._filled_address(message),
             content_type=content_type,
-            headers=dict(self._headers) | {"webhook-id": message.delivery_id},
+            headers=headers,
             body=b"" if method in BODILESS else self._body(message, content_type),
+        )
+
+    def _called(self, message: Message, headers: Mapping[str, str]) -> Rendered:
+        key = str(self.config.get("routing_key") or "")
+        call = presets.make(
+            self._preset,
+            plain.masked(message, filter(None, (key, *self.secrets))),
+            url=self._address,
+            key=key,
+        )
+        return Rendered(
+            method=call.method,
+            url=call.url,
+            content_type=call.content_type,
+            headers=headers,
+            body=call.body,
         )
 
     def _filled_address(self, message: Message) -> str:
@@ -324,6 +445,7 @@ class Webhook(Channel):
             troubles=self.troubles,
             expected=codes or None,
             headers=self._signature(rendered),
+            sort=_SORTERS.get(self._preset),
             ca_file=_path_of(str(self.config.get("ca_file") or "")),
         )
 
@@ -337,11 +459,15 @@ class Webhook(Channel):
             return {}
         try:
             return signing.headers(
-                secret, rendered.headers["webhook-id"], rendered.body, clock.now()
+                secret,
+                rendered.headers["webhook-id"],
+                rendered.body,
+                clock.now(),
+                previous=str(self.config.get("previous_secret") or ""),
             )
         except ValueError as error:
             raise PermanentError(
-                "The signing secret of this channel is none.",
+                "A signing secret of this channel is none.",
                 advice="Enter it as the receiver shows it: whsec_ and base64 of 24 to 64 bytes.",
                 breaks_channel=True,
             ) from error
@@ -353,6 +479,54 @@ class Webhook(Channel):
         if variables.is_json(content_type) and body:
             shown = json.dumps(json.loads(body), ensure_ascii=False, indent=2)
         return Preview(look="webhook", data={"body": shown, "content_type": content_type})
+
+
+_OTHER_SECRETS: Final = ("signing_secret", "previous_secret", "routing_key")
+
+
+def _address_of(config: Mapping[str, Any]) -> str:
+    url = str(config.get("url") or "")
+    return url or (presets.PAGERDUTY_URL if config.get("preset") == presets.PAGERDUTY else "")
+
+
+def _said(answer: Answer) -> Mapping[str, Any]:
+    try:
+        said = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _sort_pagerduty(answer: Answer) -> Sorted | None:
+    said = _said(answer)
+    if answer.status != 400:
+        return None
+    errors = "; ".join(str(one) for one in said.get("errors") or ())
+    words = ". ".join(filter(None, (str(said.get("message") or ""), errors)))
+    return Sorted(code="invalid event", words=words, breaks_channel="routing key" in words.lower())
+
+
+def _sort_kuma(answer: Answer) -> Sorted | None:
+    """A paused monitor answers 404 as an unknown one does, so it is tried again."""
+    said = _said(answer)
+    if answer.status != 404 or said.get("ok") is not False:
+        return None
+    return Sorted(permanent=False, code="ok false", words=str(said.get("msg") or ""))
+
+
+def _sort_healthchecks(answer: Answer) -> Sorted | None:
+    if answer.status == 404:
+        return Sorted(code="not found", breaks_channel=True)
+    if answer.status == 409:
+        return Sorted(code="ambiguous slug", breaks_channel=True)
+    return None
+
+
+_SORTERS: Final[Mapping[str, Sorter]] = {
+    presets.PAGERDUTY: _sort_pagerduty,
+    presets.UPTIME_KUMA: _sort_kuma,
+    presets.HEALTHCHECKS: _sort_healthchecks,
+}
 
 
 def _may_be_token(part: str) -> bool:
