@@ -19,7 +19,7 @@ ifdef HOST
 export DBACKUP_HOST := $(HOST)
 endif
 
-.PHONY: run demo install dev check test e2e torture bench lock oidc apprise audit vendor clean
+.PHONY: run demo install dev check test e2e slow torture bench lock oidc apprise audit vendor clean
 .DEFAULT_GOAL := run
 
 run: install ## the server on 127.0.0.1:8000; PORT=8123 takes another port
@@ -58,6 +58,9 @@ test: dev ## the tests that this machine can run; it ends by naming what was lef
 
 e2e: dev ## only the tests in Chromium
 	$(BIN)/pytest -m e2e tests/e2e
+
+slow: dev ## judge 100,000 generated messages; takes some minutes
+	DBACKUP_TEST_SLOW=1 $(BIN)/pytest $(PYTEST_ARGS) -m slow
 
 torture: dev ## kill the server at 200 points and count what was lost
 	$(BIN)/python -m tests.torture --points 200

@@ -98,6 +98,10 @@ class Peer:
     def clear(self) -> None:
         self.requests.clear()
 
+    def close(self) -> None:
+        """Answer no calls over the network any more."""
+        self._listener.close()
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, name="peer", daemon=True).start()
         return self

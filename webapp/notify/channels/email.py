@@ -12,8 +12,9 @@ from wtforms.validators import DataRequired, InputRequired, NumberRange, Validat
 
 from webapp.core.buckets import Rate
 from webapp.core.errors import ChannelError, PermanentError, TransientError
+from webapp.core.secrets import mask
 from webapp.notify import mail, mail_reader, plain
-from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
+from webapp.notify.channels.base import EXCERPT_LIMIT, Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import (
     ChannelForm,
     RecipientsField,
@@ -331,7 +332,7 @@ class Email(Channel):
         return Receipt(
             status=reply.status,
             words=f"{self._host} accepted the mail for {_people(len(accepted))}.",
-            excerpt=reply.words,
+            excerpt=mask(reply.words, self.secrets)[:EXCERPT_LIMIT],
         )
 
     def _hand_over(self, client: Client, body: bytes, state: "_State") -> Reply:
