@@ -22,6 +22,7 @@ HTMX_URL: Final = f"https://cdn.jsdelivr.net/npm/htmx.org@{HTMX_VERSION}/dist/ht
 HTMX_INTEGRITY: Final = "sha384-H5SrcfygHmAuTDZphMHqBJLc3FhssKjG7w/CeCpFReSfwBWDTKpkzPP8c+cLsK+V"
 
 SHORTEST_SECRET_KEY: Final = 32
+SHORTEST_METRICS_TOKEN: Final = 16
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -51,6 +52,8 @@ class Settings:
     ca_file: Path | None = None
     session_idle_minutes: int = 12 * 60
     session_days: int = 14
+    history_days: int = 90
+    metrics_token: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -87,6 +90,8 @@ class Settings:
                 "SESSION_IDLE_MINUTES", _number(5, 43_200), cls.session_idle_minutes
             ),
             session_days=env.get("SESSION_DAYS", _number(1, 365), cls.session_days),
+            history_days=env.get("HISTORY_DAYS", _number(1, 3650), cls.history_days),
+            metrics_token=env.get("METRICS_TOKEN", _metrics_token, None),
         )
         env.raise_problems()
         instance.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -210,6 +215,14 @@ def _htmx_url(raw: str) -> str:
 def _secret_key(raw: str) -> str:
     if len(raw) < SHORTEST_SECRET_KEY:
         raise ValueError(f"must have at least {SHORTEST_SECRET_KEY} characters")
+    return raw
+
+
+def _metrics_token(raw: str) -> str:
+    if len(raw) < SHORTEST_METRICS_TOKEN or not raw.isascii() or not raw.isprintable():
+        raise ValueError(
+            f"must have at least {SHORTEST_METRICS_TOKEN} characters of ASCII, without line breaks"
+        )
     return raw
 
 

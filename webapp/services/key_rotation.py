@@ -4,10 +4,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from webapp.core.errors import SecretError
+from webapp.core.secrets import Sealer
 from webapp.models.channel import ChannelRow
 from webapp.models.job import DestinationRow, SourceRow
+from webapp.models.setting import Setting
+from webapp.services import heartbeat
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
 
@@ -40,7 +44,22 @@ def reseal() -> int:
                         "or save it anew in the browser."
                     ) from error
                 count += 1
+        count += _heartbeat(session, sealer)
     return count
+
+
+def _heartbeat(session: Session, sealer: Sealer) -> int:
+    row = session.get(Setting, heartbeat.KEY)
+    if row is None:
+        return 0
+    try:
+        row.value = sealer.reseal(row.value)
+    except SecretError as error:
+        raise SecretError(
+            "The heartbeat address cannot be opened with the present keys; nothing was changed. "
+            "Add the key that sealed it, or enter the address anew under Settings → Monitoring."
+        ) from error
+    return 1
 
 
 def unopenable() -> list[str]:

@@ -1,13 +1,16 @@
 """Where a write transaction begins and ends. Nothing else in the product commits."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Final
 
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from webapp.core import bell
+from webapp.core import ballast, bell
 from webapp.models import db
 
 RING: Final = "ring"  # key in Session.info: there is something new for the dispatcher
@@ -16,6 +19,8 @@ RING: Final = "ring"  # key in Session.info: there is something new for the disp
 # sleep and poll, which took the 99th percentile of a toggle under load from 44 to 250 ms.
 _one_writer = threading.Lock()
 _state = threading.local()
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -37,6 +42,7 @@ def transaction() -> Iterator[Session]:
     try:
         with (
             _one_writer if on_sqlite else nullcontext(),
+            _room_on_disk(engine) if on_sqlite else nullcontext(),
             Session(engine, expire_on_commit=False) as session,
         ):
             session.connection(execution_options={"sqlite_begin": "IMMEDIATE"})
@@ -46,6 +52,22 @@ def transaction() -> Iterator[Session]:
         _state.open = False
     if session.info.get(RING):
         bell.ring()
+
+
+@contextmanager
+def _room_on_disk(engine: Engine) -> Iterator[None]:
+    """Give up the ballast rather than fail: before the transaction when little room is left, or
+    after a failure when a quota hid that, so that the next try succeeds.
+    """
+    path = ballast.beside(engine.url.database or "")
+    if ballast.give_up_when_low(path):
+        logger.error("the disk is almost full; the ballast was given up")
+    try:
+        yield
+    except OperationalError as error:
+        if "disk is full" in str(error.orig) and ballast.give_up(path):
+            logger.error("the disk is full; the ballast was given up")
+        raise
 
 
 @contextmanager

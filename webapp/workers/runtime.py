@@ -7,10 +7,13 @@ from typing import Final
 
 from flask import Flask
 
-from webapp.services import claims
+from webapp.services import claims, pulse
 from webapp.services.installation import installation
-from webapp.workers import runner, scheduler
+from webapp.services.pulse import Pulse
+from webapp.workers import heartbeat, housekeeping, runner, scheduler
 from webapp.workers.dispatcher import Dispatcher
+from webapp.workers.heartbeat import Heartbeat
+from webapp.workers.housekeeping import Housekeeping
 from webapp.workers.runner import Runner
 from webapp.workers.scheduler import Scheduler
 
@@ -26,6 +29,8 @@ class Running:
     dispatcher: Dispatcher
     runner: Runner
     scheduler: Scheduler
+    housekeeping: Housekeeping
+    heartbeat: Heartbeat
 
     def stop(self, timeout: float = STOP_WITHIN) -> bool:
         """Stop everything; return whether all of it ended in time.
@@ -34,12 +39,12 @@ class Running:
         is last, so that it may still send what those two had to say.
         """
         deadline = time.monotonic() + timeout
-        ended = [
-            part.stop(max(deadline - time.monotonic(), 0.1))
-            for part in (self.scheduler, self.runner, self.dispatcher)
-        ]
+        ended = [part.stop(max(deadline - time.monotonic(), 0.1)) for part in self._in_order()]
         logger.info("workers stopped", extra={"in_time": all(ended)})
         return all(ended)
+
+    def _in_order(self) -> tuple[Heartbeat | Housekeeping | Scheduler | Runner | Dispatcher, ...]:
+        return (self.heartbeat, self.scheduler, self.runner, self.housekeeping, self.dispatcher)
 
 
 def start(app: Flask) -> Running:
@@ -51,4 +56,8 @@ def start(app: Flask) -> Running:
         logger.info("deliveries of a stopped process taken over", extra={"count": freed})
     dispatcher = Dispatcher(app, most_threads=threads)
     dispatcher.start()
-    return Running(dispatcher, runner.start(app), scheduler.start(app))
+    schedules = scheduler.start(app)
+    pulse.install(app, Pulse(lambda: dispatcher.moved_at, lambda: schedules.moved_at))
+    return Running(
+        dispatcher, runner.start(app), schedules, housekeeping.start(app), heartbeat.start(app)
+    )

@@ -8,6 +8,7 @@ started late, later it is recorded as missed.
 
 import logging
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -41,6 +42,8 @@ class Scheduler:
         )
         self._mirrored: dict[int, Scheduled] = {}
         self._holding = False
+        self.moved_at = time.monotonic()
+        """When the table was last looked at; health asks for it."""
         self._keeper = threading.Thread(target=self._keep, name="scheduler", daemon=True)
 
     def start(self) -> None:
@@ -66,6 +69,7 @@ class Scheduler:
             while not self._stopping.is_set():
                 try:
                     self._look()
+                    self.moved_at = time.monotonic()
                 except Exception as error:
                     logger.exception("scheduler stumbled")
                     system_errors.report(COMPONENT, error)

@@ -13,6 +13,7 @@ from webapp.web.views import (
     destinations,
     health,
     job_notifications,
+    monitoring,
     notifications,
     profile,
     restores,
@@ -44,4 +45,5 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     retention.bp,
     configuration_backup.bp,
     health.bp,
+    monitoring.bp,
 )
