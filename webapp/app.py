@@ -8,9 +8,9 @@ from flask import Flask
 from webapp.cli import COMMANDS
 from webapp.core.settings import PROJECT_ROOT, Settings
 from webapp.models import db
-from webapp.services import schema
+from webapp.services import audit_watch, schema
 from webapp.services.installation import install
-from webapp.web import errors, filters, limits, login, menu, security
+from webapp.web import errors, filters, limits, login, menu, numbers, security
 from webapp.web.views import BLUEPRINTS
 
 
@@ -34,6 +34,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     schema.init_app(app)
     install(app, settings)
+    audit_watch.init_app()
+    numbers.init_app(app)
     login.init_app(app, settings)  # its gate comes before CSRF: who must sign in is told so
     security.init_app(app, settings)
     limits.init_app(app)

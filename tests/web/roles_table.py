@@ -98,6 +98,7 @@ TABLE: Final = (
     *_everybody(200, "POST /setup/password-check"),
     *_rows((200, 303, 303, 303), "GET /login"),
     *_rows((422, 303, 303, 303), "POST /login"),
+    *_everybody(404, "GET /login/oidc", "GET /login/oidc/callback"),  # no provider is configured
     *_rows((303, 303, 303, 303), "GET /login/code", "POST /login/code"),
     # one's own account --------------------------------------------------------------------------
     *_viewer(200, "GET /profile"),
@@ -181,12 +182,16 @@ TABLE: Final = (
         ("POST /jobs/<int:job_id>/toggle", {"enabled": "0"}),
         "POST /jobs/<int:job_id>/run",
         "POST /jobs/<int:job_id>/clone",
-        ("POST /jobs/<int:job_id>/retention/<int:destination_id>", {"verb": "save", "last": "3"}),
         "POST /jobs/<int:job_id>/delete",
         (
             "POST /jobs/<int:job_id>/notifications",
             {"channel": "{channel_id}", "condition": "always"},
         ),
+    ),
+    *_operator(
+        303,
+        ("POST /jobs/<int:job_id>/retention/<int:destination_id>", {"verb": "save", "last": "3"}),
+        destination_id="place_id",
     ),
     *_operator(
         303,
@@ -248,12 +253,12 @@ TABLE: Final = (
         row_id="destination_id",
     ),
     # settings and people ------------------------------------------------------------------------
-    *_operator(200, "GET /settings/general", "GET /settings/monitoring"),
-    *_operator(303, "POST /settings/monitoring/heartbeat/test"),
-    *_admin(422, "POST /settings/monitoring/heartbeat"),
+    *_operator(200, "GET /settings/general"),
     *_admin(303, "POST /settings/general"),
     *_admin(200, "GET /settings/configuration-backup"),
     *_admin(200, ("POST /settings/configuration-backup", {"secrets": "leave_out"})),
+    *_admin(200, "GET /settings/security", "GET /settings/audit", "GET /settings/audit/export"),
+    *_admin(303, ("POST /settings/security", {"second_factor_for": "", "audit_days": "365"})),
     *_admin(200, "GET /users", "GET /users/new", "GET /users/<int:user_id>"),
     *_admin(
         303,

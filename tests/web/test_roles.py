@@ -77,6 +77,7 @@ class World:
             "route_id": str(route.id),
             "source_id": str(make_source().id),
             "destination_id": str(make_destination().id),
+            "place_id": str(artifact.destination_id),
             "run_id": str(run.id),
             "restore_id": str(restore.id),
             "artifact_id": str(artifact.id),

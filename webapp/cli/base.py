@@ -1,5 +1,6 @@
 """What all commands share: the application, errors of one line, lists as text or JSON."""
 
+import getpass
 import json
 import logging
 import sys
@@ -49,10 +50,11 @@ def in_app(function: Callable[P, R]) -> Callable[P, R]:
     @with_appcontext
     @wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
-        from webapp.services import schema
+        from webapp.services import audit, schema
 
         schema.require_current()
-        return function(*args, **kwargs)
+        with audit.acting(audit.Actor(f"cli:{getpass.getuser()}")):
+            return function(*args, **kwargs)
 
     return inside
 

@@ -22,7 +22,6 @@ HTMX_URL: Final = f"https://cdn.jsdelivr.net/npm/htmx.org@{HTMX_VERSION}/dist/ht
 HTMX_INTEGRITY: Final = "sha384-H5SrcfygHmAuTDZphMHqBJLc3FhssKjG7w/CeCpFReSfwBWDTKpkzPP8c+cLsK+V"
 
 SHORTEST_SECRET_KEY: Final = 32
-SHORTEST_METRICS_TOKEN: Final = 16
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -52,8 +51,10 @@ class Settings:
     ca_file: Path | None = None
     session_idle_minutes: int = 12 * 60
     session_days: int = 14
-    history_days: int = 90
-    metrics_token: str | None = field(default=None, repr=False)
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: str | None = field(default=None, repr=False)
+    oidc_name: str = "your organisation"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -90,8 +91,10 @@ class Settings:
                 "SESSION_IDLE_MINUTES", _number(5, 43_200), cls.session_idle_minutes
             ),
             session_days=env.get("SESSION_DAYS", _number(1, 365), cls.session_days),
-            history_days=env.get("HISTORY_DAYS", _number(1, 3650), cls.history_days),
-            metrics_token=env.get("METRICS_TOKEN", _metrics_token, None),
+            oidc_issuer=env.get("OIDC_ISSUER", _issuer, cls.oidc_issuer),
+            oidc_client_id=env.get("OIDC_CLIENT_ID", str, cls.oidc_client_id),
+            oidc_client_secret=env.get("OIDC_CLIENT_SECRET", str, cls.oidc_client_secret),
+            oidc_name=env.get("OIDC_NAME", str, cls.oidc_name),
         )
         env.raise_problems()
         instance.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -206,6 +209,14 @@ def _http_url(raw: str) -> str:
 
 def _base_url(raw: str) -> str:
     return _http_url(raw).rstrip("/")
+
+
+def _issuer(raw: str) -> str:
+    """Accept HTTPS; plain HTTP only to this machine, where nobody listens in between."""
+    parts = urlsplit(_http_url(raw))
+    if parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+        raise ValueError("must begin with https://: the provider decides who gets in")
+    return raw.rstrip("/")
 
 
 def _htmx_url(raw: str) -> str:

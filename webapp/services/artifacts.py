@@ -14,6 +14,7 @@ from webapp.backup.sources.base import Reader
 from webapp.core.errors import NotFoundError
 from webapp.models.job import DestinationRow, Job, SourceRow
 from webapp.models.run import ArtifactRow, Run
+from webapp.services import audit
 from webapp.services.destinations import open_destination
 from webapp.services.transaction import reading
 
@@ -161,6 +162,7 @@ def download(artifact_id: int) -> Download:
     size = destination.size(artifact.key)
     with ExitStack() as opened:
         reader = opened.enter_context(destination.open_read(artifact.key))
+        audit.note_alone("artifact.downloaded", artifact.key, after={"size": size})
         kept = opened.pop_all()
     return Download(name=artifact.file_name, size=size, chunks=Chunks(reader, kept))
 

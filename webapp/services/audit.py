@@ -71,7 +71,7 @@ def note(
     """Write one entry in this transaction. Secrets must be `CHANGED` in both mappings already."""
     who = by or actor()
     session.execute(
-        insert(AuditEntry),
+        insert(AuditEntry.__table__),  # type: ignore[arg-type]
         [
             {
                 "at": clock.now(),

@@ -34,7 +34,10 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "connections": tuple(
         f"{kind}.{change}" for kind in ("source", "destination") for change in _CHANGES
     ),
-    "jobs": (*(f"job.{change}" for change in _CHANGES), "run.started", "run.stopped"),
+    "jobs": (
+        *(f"job.{change}" for change in _CHANGES),
+        *("job_destination.changed", "run.started", "run.stopped"),
+    ),
     "people": (
         *(f"user.{change}" for change in _CHANGES),
         *("second_factor.enabled", "second_factor.disabled", "second_factor.new_codes"),
@@ -43,6 +46,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "settings": (
         *(f"setting.{change}" for change in _CHANGES),
         *("configuration.exported", "configuration.imported", "secrets.rotated", "audit.exported"),
+        "heartbeat.changed",
     ),
     "data": ("artifact.downloaded", "restore.requested", "restore.stopped"),
 }

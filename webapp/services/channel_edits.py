@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, func, select, text, update
-from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -246,4 +245,4 @@ def _set_global(session: Session, channel_id: int, on: bool) -> None:
         last = session.scalar(select(func.max(GlobalChannel.position)))
         session.add(GlobalChannel(channel_id=channel_id, position=0 if last is None else last + 1))
     if not on and present is not None:
-        session.execute(sql_delete(GlobalChannel).where(GlobalChannel.channel_id == channel_id))
+        session.delete(present)

@@ -13,6 +13,7 @@ from webapp.core import clock, passphrase
 from webapp.core.errors import InvalidError
 from webapp.notify.events.config_backup import ConfigBackup
 from webapp.services import (
+    audit,
     config_document,
     config_fingerprint,
     config_import,
@@ -73,6 +74,8 @@ def back_up(
                     destination=destination,
                 ),
             )
+            facts = {"with_secrets": file.encrypted, "destination": destination}
+            audit.note(session, "configuration.exported", file.name, after=facts)
     except InvalidError:
         raise
     except Exception as error:
@@ -124,6 +127,7 @@ def import_(content: bytes, typed: str | None) -> Summary:
     with transaction() as session:
         config_import.require_fresh(session)
         counts, incomplete = config_import.write(session, document, secrets)
+        audit.note(session, "configuration.imported", after=counts)
         summary = _summary(session, counts, incomplete, (secrets or {}).get("fingerprint"))
     logger.info("configuration imported", extra=counts)
     return summary

@@ -19,7 +19,7 @@ from webapp.models.job import DEFAULT_PATTERN, DestinationRow, Job, JobDestinati
 from webapp.models.routing import JobChannel
 from webapp.models.run import Run
 from webapp.models.setting import Lease
-from webapp.services import artifact_names, bells, cron, run_end, schedules
+from webapp.services import artifact_names, audit, bells, cron, run_end, schedules
 from webapp.services.transaction import reading, transaction
 
 NAME_LIMIT: Final = 100
@@ -157,6 +157,7 @@ def create(values: Values) -> int:
         session.add(job)
         session.flush()
         _connect(session, job.id, values.destination_ids)
+        _note_places(session, job, [])
     bells.jobs_changed.ring()
     return job.id
 
@@ -184,8 +185,10 @@ def save(job_id: int, values: Values, version: int) -> None:
             job.served_until = clock.now()
         job.version += 1
         rules = _own_rules(session, job_id)
+        places = _place_names(session, job_id)
         session.execute(delete(JobDestination).where(JobDestination.job_id == job_id))
         _connect(session, job_id, values.destination_ids, rules)
+        _note_places(session, job, places)
     bells.jobs_changed.ring()
 
 
@@ -354,6 +357,25 @@ def _connect(
         for position, destination_id in enumerate(dict.fromkeys(destination_ids))
     )
     session.flush()
+
+
+def _place_names(session: Session, job_id: int) -> list[str]:
+    return list(
+        session.scalars(
+            select(DestinationRow.name)
+            .join(JobDestination, JobDestination.destination_id == DestinationRow.id)
+            .where(JobDestination.job_id == job_id)
+            .order_by(JobDestination.position)
+        )
+    )
+
+
+def _note_places(session: Session, job: Job, before: list[str]) -> None:
+    """Note where a job stores; its own columns are noted with its row."""
+    after = _place_names(session, job.id)
+    audit.note_change(
+        session, "job.changed", job.name, {"destinations": before}, {"destinations": after}
+    )
 
 
 # The newest run comes by the index of (job, id); nothing here reads all runs.

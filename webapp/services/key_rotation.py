@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from webapp.core.errors import SecretError
@@ -11,7 +11,8 @@ from webapp.core.secrets import Sealer
 from webapp.models.channel import ChannelRow
 from webapp.models.job import DestinationRow, SourceRow
 from webapp.models.setting import Setting
-from webapp.services import heartbeat
+from webapp.models.user import User
+from webapp.services import audit, heartbeat
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
 
@@ -44,8 +45,23 @@ def reseal() -> int:
                         "or save it anew in the browser."
                     ) from error
                 count += 1
-        count += _heartbeat(session, sealer)
+        count += _second_factors(session, sealer) + _heartbeat(session, sealer)
+        audit.note(session, "secrets.rotated", after={"sealed": count})
     return count
+
+
+def _second_factors(session: Session, sealer: Sealer) -> int:
+    session.execute(update(User).values(totp_draft=None))  # shown and not proven: begun anew
+    users = session.scalars(select(User).where(User.totp_secret.is_not(None))).all()
+    for user in users:
+        try:
+            user.totp_secret = sealer.reseal(user.totp_secret or "")
+        except SecretError as error:
+            raise SecretError(
+                f"The second factor of {user.email} cannot be opened with the present keys; "
+                "nothing was changed. Add the key that sealed it, or reset the second factor."
+            ) from error
+    return len(users)
 
 
 def _heartbeat(session: Session, sealer: Sealer) -> int:

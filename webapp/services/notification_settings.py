@@ -18,10 +18,11 @@ from webapp.models.channel import ChannelRow
 from webapp.models.routing import EventChannel, EventSetting, GlobalChannel, NotifyUser
 from webapp.notify import channels as registry
 from webapp.notify.events import SYSTEM_EVENTS, Event, Group
-from webapp.services import event_words
+from webapp.services import audit, event_words
 from webapp.services.transaction import reading, transaction
 
 EMAIL: Final = "email"
+CHANGED: Final = "event.changed"
 _UNKNOWN_ICON: Final = "bell"  # a type that this version does not have
 
 _BY_KEY: Final[dict[str, type[Event]]] = {event.type: event for event in SYSTEM_EVENTS}
@@ -43,6 +44,12 @@ _CHANNELS: Final = (
 )
 _SETTINGS: Final = select(
     EventSetting.event_type, EventSetting.enabled, EventSetting.custom, EventSetting.notify_user
+)
+_SETTING_OF_ONE: Final = _SETTINGS.where(EventSetting.event_type == bindparam("key"))
+_GLOBAL_NAMES: Final = (
+    select(ChannelRow.name)
+    .join(GlobalChannel, GlobalChannel.channel_id == ChannelRow.id)
+    .order_by(GlobalChannel.position, ChannelRow.id)
 )
 _OWN: Final = select(EventChannel.event_type, EventChannel.channel_id).order_by(
     EventChannel.position, EventChannel.channel_id
@@ -206,7 +213,9 @@ def one(key: str) -> Changed:
 def set_enabled(key: str, on: bool) -> Changed:
     """Turn an event on or off."""
     with transaction() as session:
+        before = _facts(session, key)
         _save(session, key, enabled=on)
+        audit.note_change(session, CHANGED, _known(key).label, before, before | {"enabled": on})
         return _changed(session, key)
 
 
@@ -221,7 +230,10 @@ def set_notify_user(key: str, mode: str) -> Changed:
     if not _known(key).can_notify_user:
         raise InvalidError(f"{_known(key).label} is not about one person.", "notify_user")
     with transaction() as session:
+        before = _facts(session, key)
         _save(session, key, notify_user=mode)
+        after = before | {"notify_user": mode}
+        audit.note_change(session, CHANGED, _known(key).label, before, after)
         return _changed(session, key)
 
 
@@ -231,33 +243,40 @@ def choose_channels(key: str, channel_ids: Iterable[int]) -> Changed:
     The selection is the event's own even when it equals the global one.
     """
     with transaction() as session:
-        _save(session, key, custom=True)
+        _known(key)
         before = _own_ids(session, key)
         session.execute(delete(EventChannel).where(EventChannel.event_type == key))
         rows = [
             {"event_type": key, "channel_id": channel_id, "position": position}
             for position, channel_id in enumerate(_existing(session, channel_ids))
         ]
+        facts = _facts(session, key)
+        _save(session, key, custom=True)
         if rows:
             session.execute(insert(EventChannel), rows)
-        return _changed(session, key, before)
+        changed = _changed(session, key, before)
+        _note_selection(session, changed, facts, before)
+        return changed
 
 
 def reset_channels(key: str) -> Changed:
     """Let an event follow the global channels again; `before` holds what it had."""
     _known(key)
     with transaction() as session:
-        before = _own_ids(session, key)
+        facts, before = _facts(session, key), _own_ids(session, key)
         session.execute(
             update(EventSetting).where(EventSetting.event_type == key).values(custom=False)
         )
         session.execute(delete(EventChannel).where(EventChannel.event_type == key))
-        return _changed(session, key, before)
+        changed = _changed(session, key, before)
+        _note_selection(session, changed, facts, before)
+        return changed
 
 
 def choose_global(channel_ids: Iterable[int]) -> Setup:
     """Choose the channels of every event without its own selection."""
     with transaction() as session:
+        before = session.scalars(_GLOBAL_NAMES).all()
         session.execute(delete(GlobalChannel))
         rows = [
             {"channel_id": channel_id, "position": position}
@@ -265,7 +284,41 @@ def choose_global(channel_ids: Iterable[int]) -> Setup:
         ]
         if rows:
             session.execute(insert(GlobalChannel), rows)
-        return _load(session)
+        setup = _load(session)
+        after = [channel.name for channel in setup.global_channels]
+        audit.note_change(
+            session,
+            "global_channels.changed",
+            "",
+            {"channels": list(before)},
+            {"channels": after},
+        )
+        return setup
+
+
+def _facts(session: Session, key: str) -> dict[str, Any]:
+    """Return how an event is set, for the audit log."""
+    event = _known(key)
+    row = session.execute(_SETTING_OF_ONE, {"key": key}).one_or_none()
+    if row is None:
+        return {
+            "enabled": event.on_by_default,
+            "custom": False,
+            "notify_user": NotifyUser.DISABLED.value,
+        }
+    return {"enabled": row.enabled, "custom": row.custom, "notify_user": row.notify_user}
+
+
+def _note_selection(
+    session: Session, changed: Changed, facts: dict[str, Any], own: tuple[int, ...]
+) -> None:
+    names = {channel.id: channel.name for channel in changed.setup.channels}
+    was = [names[channel_id] for channel_id in own] if facts["custom"] else None
+    custom = changed.event.custom
+    now = [channel.name for channel in changed.event.channels] if custom else None
+    before = {"custom": facts["custom"], "channels": was}
+    after = {"custom": custom, "channels": now}
+    audit.note_change(session, CHANGED, changed.event.event.label, before, after)
 
 
 def _known(key: str) -> type[Event]:

@@ -149,6 +149,11 @@ def confirm(session_id: int, user_id: int, password: str) -> None:
         TooManyError: too many wrong ones came before.
     """
     proof.demand(user_id, password)
+    confirmed(session_id)
+
+
+def confirmed(session_id: int) -> None:
+    """Remember that somebody else vouched for the person just now: the OpenID provider."""
     with transaction() as session:
         session.execute(
             update(UserSession)

@@ -32,11 +32,18 @@ PUBLIC: Final = frozenset(
         "bootstrap.static",
         "health.healthz",
         "health.readyz",
+        "oidc.begin",
+        "oidc.callback",
         "static",
     }
 )
 """Endpoints that answer without a sign-in. Everything else needs one."""
-WITHOUT_SETUP: Final = PUBLIC - {"auth.login", "auth.second_factor"}
+WITHOUT_SETUP: Final = PUBLIC - {
+    "auth.login",
+    "auth.second_factor",
+    "oidc.begin",
+    "oidc.callback",
+}
 """Endpoints that answer before the first account exists."""
 WITHOUT_SECOND_FACTOR: Final = frozenset(
     {

@@ -89,6 +89,8 @@ MENU: Final = (
                 "notifications",
                 "settings",
                 "settings_config",
+                "security",
+                "audit",
                 role=Role.OPERATOR,
             ),
         ),

@@ -5,6 +5,7 @@ from typing import Final
 from flask import Blueprint
 
 from webapp.web.views import (
+    audit,
     auth,
     channels,
     configuration_backup,
@@ -13,13 +14,14 @@ from webapp.web.views import (
     destinations,
     health,
     job_notifications,
-    monitoring,
     notifications,
+    oidc,
     profile,
     restores,
     retention,
     runs,
     second_factor,
+    security,
     settings,
     sources,
     storage,
@@ -29,6 +31,7 @@ from webapp.web.views import (
 BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     auth.bp,
     dashboard.bp,
+    oidc.bp,
     profile.bp,
     second_factor.bp,
     users.bp,
@@ -44,6 +47,7 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     restores.bp,
     retention.bp,
     configuration_backup.bp,
+    security.bp,
+    audit.bp,
     health.bp,
-    monitoring.bp,
 )

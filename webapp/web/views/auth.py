@@ -15,7 +15,7 @@ from wtforms.validators import DataRequired, EqualTo, Length
 
 from webapp.core.errors import InvalidError, TooManyError
 from webapp.services import passwords, preferences, second_factor, signing_in, users
-from webapp.web import htmx, visitor
+from webapp.web import htmx, oidc_client, visitor
 from webapp.web.form import Form, add_error, email_address, tidy, zone_choices
 from webapp.web.limits import attempts
 from webapp.web.login import (
@@ -155,7 +155,12 @@ def login() -> Response:
 
 
 def _login_page(form: LoginForm, target: str, status: int) -> Response:
-    return make_response(render_template("auth/login.html", form=form, target=target), status)
+    return make_response(_login_html(form, target), status)
+
+
+def _login_html(form: LoginForm, target: str) -> str:
+    provider = oidc_client.name() if oidc_client.is_configured() else ""
+    return render_template("auth/login.html", form=form, target=target, provider=provider)
 
 
 @bp.route("/login/code", methods=["GET", "POST"], endpoint="second_factor")

@@ -9,7 +9,7 @@ from wtforms.validators import DataRequired, EqualTo, Length
 from webapp.core.errors import InvalidError, TooManyError
 from webapp.models.user import Theme, User
 from webapp.services import passwords, preferences, second_factor, sessions, users
-from webapp.web import htmx
+from webapp.web import htmx, oidc_client
 from webapp.web.form import Form, add_error, email_address, tidy, zone_choices
 from webapp.web.limits import attempts
 from webapp.web.login import ask_to_confirm, is_confirmed, keep_session, person, safe_next
@@ -124,7 +124,12 @@ def confirm() -> Response:
             return htmx.go(target)
     if status == 200 and form.is_submitted():
         status = 422
-    page = render_template("profile/confirm.html", form=form, target=target)
+    page = render_template(
+        "profile/confirm.html",
+        form=form,
+        target=target,
+        provider=oidc_client.name() if oidc_client.is_configured() else "",
+    )
     return make_response(page, status)
 
 

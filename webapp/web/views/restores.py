@@ -13,6 +13,7 @@ from webapp.web import htmx
 from webapp.web.filters import state_look
 from webapp.web.form import Form, add_error, tidy
 from webapp.web.login import person, role_required
+from webapp.web.numbers import asked, number
 
 bp = Blueprint("restores", __name__, url_prefix="/restores")
 
@@ -52,9 +53,7 @@ class RestoreForm(Form):
 @bp.get("")
 def index() -> Response:
     """Show the restores, newest first."""
-    page = restores.page(
-        before=request.args.get("before", 0, int), after=request.args.get("after", 0, int)
-    )
+    page = restores.page(before=asked("before"), after=asked("after"))
     return htmx.render("restores/index.html", "restores/_rows.html", page=page)
 
 
@@ -62,7 +61,7 @@ def index() -> Response:
 @role_required(Role.OPERATOR)
 def new() -> Response:
     """Ask where the backup goes; without one, let it be chosen first."""
-    artifact_id = request.args.get("artifact", type=int)
+    artifact_id = asked("artifact") or None
     if artifact_id is None:
         return htmx.go(url_for("storage.index"), "Choose the backup to restore.")
     draft = restores.draft(artifact_id)
@@ -73,7 +72,7 @@ def new() -> Response:
 @role_required(Role.OPERATOR)
 def create() -> Response:
     """Accept the restore; it is carried out in the background."""
-    draft = restores.draft(request.form.get("artifact", 0, int))
+    draft = restores.draft(number(request.form.get("artifact", "")))
     form = RestoreForm(draft)
     if not form.validate():
         return _form(draft, form, 422)

@@ -12,6 +12,7 @@ from webapp.services.run_history import Filters, RunView
 from webapp.web import htmx
 from webapp.web.filters import reader_zone
 from webapp.web.login import person, role_required
+from webapp.web.numbers import asked as number
 
 bp = Blueprint("runs", __name__, url_prefix="/runs")
 
@@ -28,10 +29,10 @@ def _filters() -> Filters:
     asked = request.args
     outcome = asked.get("outcome", "")
     return Filters(
-        job_id=asked.get("job", type=int),
+        job_id=number("job") or None,
         outcome=Outcome(outcome) if outcome in set(Outcome) else None,
-        before=asked.get("before", 0, type=int),
-        after=asked.get("after", 0, type=int),
+        before=number("before"),
+        after=number("after"),
     )
 
 
@@ -59,7 +60,7 @@ def progress(run_id: int) -> Response:
     """
     if not htmx.is_htmx():
         return htmx.go(url_for(".show", run_id=run_id))
-    line = request.args.get("line", 0, type=int)
+    line = number("line")
     view = run_history.show(run_id, line)
     response = make_response(render_template("runs/_changed.html", view=view, shown_line=line))
     words = _announcement(view, request.args.get("step", ""))

@@ -1,12 +1,13 @@
 """The storage explorer: stored backups by destination."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from werkzeug.http import dump_options_header
 
 from webapp.models.user import Role
 from webapp.services import artifacts
 from webapp.web import htmx
 from webapp.web.login import role_required
+from webapp.web.numbers import asked
 
 bp = Blueprint("storage", __name__, url_prefix="/storage")
 
@@ -15,9 +16,9 @@ bp = Blueprint("storage", __name__, url_prefix="/storage")
 def index() -> Response:
     """Show the backups of one destination, newest first."""
     listing = artifacts.listing(
-        request.args.get("destination", type=int),
-        before=request.args.get("before", 0, int),
-        after=request.args.get("after", 0, int),
+        asked("destination") or None,
+        before=asked("before"),
+        after=asked("after"),
     )
     return htmx.render("storage/index.html", "storage/_artifacts.html", listing=listing)
 
