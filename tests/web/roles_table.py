@@ -253,7 +253,9 @@ TABLE: Final = (
         row_id="destination_id",
     ),
     # settings and people ------------------------------------------------------------------------
-    *_operator(200, "GET /settings/general"),
+    *_operator(200, "GET /settings/general", "GET /settings/monitoring"),
+    *_operator(303, "POST /settings/monitoring/heartbeat/test"),
+    *_admin(422, "POST /settings/monitoring/heartbeat"),
     *_admin(303, "POST /settings/general"),
     *_admin(200, "GET /settings/configuration-backup"),
     *_admin(200, ("POST /settings/configuration-backup", {"secrets": "leave_out"})),

@@ -22,6 +22,7 @@ HTMX_URL: Final = f"https://cdn.jsdelivr.net/npm/htmx.org@{HTMX_VERSION}/dist/ht
 HTMX_INTEGRITY: Final = "sha384-H5SrcfygHmAuTDZphMHqBJLc3FhssKjG7w/CeCpFReSfwBWDTKpkzPP8c+cLsK+V"
 
 SHORTEST_SECRET_KEY: Final = 32
+SHORTEST_METRICS_TOKEN: Final = 16
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -51,6 +52,8 @@ class Settings:
     ca_file: Path | None = None
     session_idle_minutes: int = 12 * 60
     session_days: int = 14
+    history_days: int = 90
+    metrics_token: str | None = field(default=None, repr=False)
     oidc_issuer: str | None = None
     oidc_client_id: str | None = None
     oidc_client_secret: str | None = field(default=None, repr=False)
@@ -91,6 +94,8 @@ class Settings:
                 "SESSION_IDLE_MINUTES", _number(5, 43_200), cls.session_idle_minutes
             ),
             session_days=env.get("SESSION_DAYS", _number(1, 365), cls.session_days),
+            history_days=env.get("HISTORY_DAYS", _number(1, 3650), cls.history_days),
+            metrics_token=env.get("METRICS_TOKEN", _metrics_token, None),
             oidc_issuer=env.get("OIDC_ISSUER", _issuer, cls.oidc_issuer),
             oidc_client_id=env.get("OIDC_CLIENT_ID", str, cls.oidc_client_id),
             oidc_client_secret=env.get("OIDC_CLIENT_SECRET", str, cls.oidc_client_secret),

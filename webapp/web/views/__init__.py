@@ -14,6 +14,7 @@ from webapp.web.views import (
     destinations,
     health,
     job_notifications,
+    monitoring,
     notifications,
     oidc,
     profile,
@@ -50,4 +51,5 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     security.bp,
     audit.bp,
     health.bp,
+    monitoring.bp,
 )
