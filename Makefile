@@ -1,4 +1,4 @@
-# make run · make test · make check · make e2e · make bench · make lock · make oidc · make apprise · make audit · make vendor
+# make run · make demo · make test · make check · make e2e · make bench · make lock · make oidc · make apprise · make audit · make vendor
 # On a fresh machine only Python 3.11 or newer (with venv) and make are needed.
 
 SHELL := /bin/sh
@@ -22,8 +22,15 @@ endif
 .PHONY: run demo install dev check test e2e slow torture bench lock oidc apprise audit vendor clean
 .DEFAULT_GOAL := run
 
+ifeq ($(DBACKUP_DEMO),1)
+run: demo
+else
 run: install ## the server on 127.0.0.1:8000; PORT=8123 takes another port
 	@exec $(BIN)/dbackup serve
+endif
+
+demo: dev ## the same with made-up data and stand-ins for every service, in instance-demo/
+	@exec $(BIN)/python -m tools.demo
 
 install: $(VENV)/.installed
 dev: $(VENV)/.installed-dev

@@ -68,8 +68,8 @@ class Demo:
     """A finished test of Restore Failed with one failure."""
 
 
-def fill() -> Demo:
-    """Fill the empty tables of the current application."""
+def fill(*, live: bool = True) -> Demo:
+    """Fill the empty tables of the current application; `live`: with what seems to happen now."""
     demo = Demo()
     _people(demo)
     _channels(demo)
@@ -77,9 +77,10 @@ def fill() -> Demo:
     _jobs(demo)
     _two_weeks(demo)
     _today(demo)
-    _restores(demo)
+    _restores(demo, live=live)
     _test(demo)
-    _live_run(demo)
+    if live:
+        _live_run(demo)
     return demo
 
 
@@ -380,13 +381,15 @@ def _words(channel: str, attempt: int) -> Receipt | ChannelError:
     return Receipt(status="200", words="The server answered 200.", excerpt='{"ok": true}')
 
 
-def _restores(demo: Demo) -> None:
+def _restores(demo: Demo, *, live: bool) -> None:
     hour = timedelta(hours=1)
     for outcome, ago, step in (
         (Outcome.SUCCESS, 30, ""), (Outcome.FAILURE, 4, "Load"), (Outcome.RUNNING, 0, "Load"),
     ):  # fmt: skip
         at = demo.now - ago * hour - timedelta(seconds=40)
         ended = outcome is not Outcome.RUNNING
+        if not (ended or live):
+            continue
         row = Restore(
             artifact_id=demo.artifact_id,
             artifact_key="nightly-orders/2026-11-16T01-00-00Z.dump.gz",

@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -87,8 +88,10 @@ def serve_command(host: str | None, port: int | None) -> None:
         serve(replace(settings, **{key: value for key, value in given.items() if value}))
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, prepare: Callable[[Flask], None] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C; what is being sent then is finished or left queued.
+
+    `prepare` is called when the tables are there and nothing is sent or shown yet.
 
     Raises:
         ServerError: the address cannot be listened on.
@@ -99,6 +102,8 @@ def serve(settings: Settings) -> None:
     http = _listen(app, settings)
     with app.app_context():
         schema.upgrade()
+        if prepare is not None:
+            prepare(app)
         greeting = _greeting(settings)
     running = runtime.start(app)
     try:
