@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 
 from tests.browser import Browser
 from tests.conftest import make_settings
 from webapp.app import create_app
 from webapp.core.settings import HTMX_INTEGRITY, HTMX_URL
+from webapp.web import visitor
 from webapp.web.security import VENDORED_HTMX
 
 
@@ -89,3 +90,50 @@ def test_forwarding_headers_of_strangers_are_ignored(browser: Browser, header: s
     browser._open("/login", method="GET", headers={header: "https"})
     assert browser.last.request.scheme == "http"
     assert browser.last.status_code == 200
+
+
+# TLS and proxies --------------------------------------------------------------------------------
+
+
+def test_https_is_demanded_for_a_year_once_it_was_used(browser: Browser) -> None:
+    browser._open("/login", method="GET", base_url="https://localhost")
+    assert browser.last.headers["Strict-Transport-Security"] == "max-age=31536000"
+    browser.get("/login")
+    assert "Strict-Transport-Security" not in browser.last.headers
+
+
+def test_no_page_may_use_what_the_product_does_not_need(browser: Browser) -> None:
+    browser.get("/login")
+    policy_ = browser.last.headers["Permissions-Policy"].split(", ")
+    assert {"camera=()", "microphone=()", "geolocation=()", "usb=()", "serial=()"} <= set(policy_)
+    assert all(each.endswith("=()") for each in policy_)
+    assert browser.last.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "address"),
+    [
+        (0, "198.51.100.1", "127.0.0.1"),
+        (1, "198.51.100.1", "198.51.100.1"),
+        (1, "10.0.0.1, 192.0.2.1, 198.51.100.1", "198.51.100.1"),
+        (2, "10.0.0.1, 192.0.2.1, 198.51.100.1", "192.0.2.1"),
+        (2, "198.51.100.1", "127.0.0.1"),
+        (1, None, "127.0.0.1"),
+    ],
+)
+def test_only_what_trusted_proxies_added_is_believed(
+    tmp_path: Path, hops: int, forwarded: str | None, address: str
+) -> None:
+    app = create_app(make_settings(tmp_path, trusted_proxies=hops))
+    seen = []
+
+    @app.before_request
+    def note() -> None:
+        seen.append((visitor.address(), request.is_secure))
+
+    headers = {"X-Real-IP": "203.0.113.9", "Forwarded": "for=203.0.113.9;proto=https"}
+    if forwarded:
+        headers["X-Forwarded-For"] = forwarded
+    with app.app_context():
+        app.test_client().get("/healthz", headers=headers)
+    assert seen == [(address, False)]

@@ -14,6 +14,12 @@ from webapp.core.settings import HTMX_INTEGRITY, PROJECT_ROOT, Settings
 LARGEST_FORM_BYTES: Final = 1024 * 1024
 ASSET_SECONDS: Final = 365 * 24 * 3600  # their address changes with their content
 VENDORED_HTMX: Final = "vendor/htmx.min.js"  # put there by `make vendor`
+STRICT_TRANSPORT: Final = "max-age=31536000"  # not for subdomains: they may be somebody else's
+UNUSED_FEATURES: Final = (
+    *("accelerometer", "autoplay", "bluetooth", "camera", "display-capture", "fullscreen"),
+    *("geolocation", "gyroscope", "hid", "magnetometer", "microphone", "midi", "payment"),
+    *("screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
+)
 
 csrf = CSRFProtect()
 
@@ -59,6 +65,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     def protect(response: Response) -> Response:
         for name, value in headers.items():
             response.headers.setdefault(name, value)
+        if request.is_secure:
+            response.headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
         return _cache(response)
 
 
@@ -78,7 +86,8 @@ def _headers(htmx: Htmx) -> dict[str, str]:
         f"script-src 'self'{script}; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
         "form-action 'self'; frame-ancestors 'none'",
         "Cross-Origin-Opener-Policy": "same-origin",
-        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": ", ".join(f"{feature}=()" for feature in UNUSED_FEATURES),
         "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
