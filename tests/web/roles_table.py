@@ -255,6 +255,7 @@ TABLE: Final = (
     # settings and people ------------------------------------------------------------------------
     *_operator(200, "GET /settings/general", "GET /settings/monitoring"),
     *_operator(303, "POST /settings/monitoring/heartbeat/test"),
+    *_operator(303, "POST /deliveries/seen"),
     *_admin(422, "POST /settings/monitoring/heartbeat"),
     *_admin(303, "POST /settings/general"),
     *_admin(200, "GET /settings/configuration-backup"),

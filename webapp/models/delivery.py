@@ -38,6 +38,7 @@ class State(StrEnum):
 # also with a bound parameter, and no index on the state competes with it.
 IS_OPEN: Final = "next_attempt_at IS NOT NULL"
 OPEN_STATES: Final = "state IN ('queued', 'sending', 'retrying')"
+IS_UNSEEN: Final = "state = 'expired' AND seen_at IS NULL"
 CLOSED_STATES: Final = (State.FAILED, State.EXPIRED, State.CANCELLED)
 
 
@@ -78,6 +79,13 @@ class Delivery(Base):
         ),
         CheckConstraint(f"({OPEN_STATES}) = ({IS_OPEN})", name="open_has_next_attempt"),
         Index("ix_delivery_state_id", "state", "id"),
+        Index(
+            "ix_delivery_unseen",
+            "state",
+            "id",
+            sqlite_where=text(IS_UNSEEN),
+            postgresql_where=text(IS_UNSEEN),
+        ),
         Index("ix_delivery_channel_id_id", "channel_id", "id"),
         Index("ix_delivery_event_id", "event_id"),
         Index(
@@ -114,6 +122,8 @@ class Delivery(Base):
     next_attempt_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    seen_at: Mapped[datetime | None]
+    """When somebody looked at it after it had expired; until then the overview lists it."""
     lease_owner: Mapped[str | None] = mapped_column(String(120))
     leased_until: Mapped[datetime | None]
     bundle_id: Mapped[str | None] = mapped_column(String(36))

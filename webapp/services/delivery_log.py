@@ -334,6 +334,14 @@ def attention_count() -> int:
         return session.scalar(_NEEDING_SOMEBODY, bounds) or 0
 
 
+def lines_of(session: Session, delivery_ids: Sequence[str]) -> tuple[Line, ...]:
+    """Return these deliveries as lists show them, newest first."""
+    rows = session.execute(
+        _COLUMNS.where(Delivery.id.in_(delivery_ids)).order_by(Delivery.id.desc())
+    )
+    return _lines(session, rows)
+
+
 # changing ---------------------------------------------------------------------------------------
 
 

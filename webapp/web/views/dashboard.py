@@ -8,7 +8,7 @@ from flask import Blueprint, Response, abort, make_response, render_template, ur
 
 from webapp.core import clock
 from webapp.models.user import Role
-from webapp.services import dashboard, dashboard_runs, health
+from webapp.services import dashboard, dashboard_runs, health, unseen
 from webapp.web import htmx
 from webapp.web.filters import reader_zone
 from webapp.web.login import may, role_required
@@ -17,6 +17,7 @@ bp = Blueprint("dashboard", __name__)
 
 BLOCKS: Final[dict[str, Callable[[], Any]]] = {
     "alarms": health.look,
+    "expired": unseen.expired,
     "problem": dashboard_runs.problem,
     "stats": dashboard.stats,
     "chart": lambda: dashboard_runs.chart(reader_zone()),

@@ -11,7 +11,7 @@ from webapp.core.errors import NotFoundError
 from webapp.models.delivery import State
 from webapp.models.user import Role
 from webapp.notify.events import EVENTS
-from webapp.services import delivery_log
+from webapp.services import delivery_log, unseen
 from webapp.services.delivery_log import Detail, Filters, LogPage
 from webapp.web import htmx, menu
 from webapp.web.login import may, role_required
@@ -63,6 +63,7 @@ def show(delivery_id: str) -> Response:
     A panel that polls says in `seen` what it shows; while that is so, nothing is swapped.
     """
     detail = _detail(delivery_id)
+    unseen.mark(delivery_id)
     if not htmx.is_htmx():
         return make_response(render_template("deliveries/show.html", detail=detail, **_rights()))
     seen = request.args.get("seen")
@@ -89,6 +90,18 @@ def cancel(delivery_id: str) -> Response:
     """Stop trying."""
     stopped = delivery_log.cancel(delivery_id)
     return _changed(delivery_id, f"Stopped retrying {stopped.channel_name}")
+
+
+@bp.post("/seen")
+@role_required(Role.OPERATOR)
+def mark_seen() -> Response:
+    """Take the expired messages from the overview."""
+    count = unseen.mark_all()
+    text = "1 message marked as seen" if count == 1 else f"{count} messages marked as seen"
+    if not htmx.is_htmx():
+        return htmx.go(url_for("dashboard.index"), text)
+    page = render_template("dashboard/_expired.html", expired=unseen.expired())
+    return htmx.toast(make_response(page), text)
 
 
 @bp.post("/resend-failed")
