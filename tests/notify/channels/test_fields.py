@@ -12,6 +12,7 @@ from webapp.notify.channels.fields import (
     OutboundUrlField,
     RecipientsField,
     SecretField,
+    WordsField,
 )
 
 
@@ -110,3 +111,20 @@ def test_recipients_are_split_and_told_once() -> None:
 
 def test_a_header_file_may_hold_them_all() -> None:
     assert fields.parse_headers("A: b:c\n\n D : e ") == [("A", "b:c"), ("D", "e")]
+
+
+class Strange(ChannelForm):
+    token = SecretField("Token", warn=lambda value: f"{value[:3]} is strange")
+    words = WordsField("Words")
+
+
+def test_a_stored_value_that_is_strange_is_accepted_with_a_warning() -> None:
+    assert Strange(stored={"token": "abcdef"}).token.warning == "abc is strange"
+    assert Strange(stored={"token": "env:TOKEN"}).token.warning == ""
+    assert Strange().token.warning == ""
+
+
+def test_words_are_split_and_told_once() -> None:
+    form = Strange(MultiDict({"words": "b, a;b\n c"}))
+    assert form.config()["words"] == ["b", "a", "c"]
+    assert "b a c" in str(Strange(data={"words": ["b", "a", "c"]}).words())
