@@ -299,7 +299,7 @@ def choose_global(channel_ids: Iterable[int]) -> Setup:
 def _facts(session: Session, key: str) -> dict[str, Any]:
     """Return how an event is set, for the audit log."""
     event = _known(key)
-    row = session.execute(_SETTING_OF_ONE, {"key": key}).one_or_none()
+    row = session.connection().execute(_SETTING_OF_ONE, {"key": key}).one_or_none()
     if row is None:
         return {
             "enabled": event.on_by_default,
