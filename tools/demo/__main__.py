@@ -19,7 +19,7 @@ TAKEN_OVER: Final = ("DBACKUP_HOST", "DBACKUP_PORT", "DBACKUP_HTMX_URL", "DBACKU
 def main() -> None:
     """Start the stand-ins and the server."""
     logs.configure()
-    logging.getLogger("mail.log").setLevel(logging.WARNING)  # every line of the stand-in for SMTP
+    logging.getLogger("mail.log").setLevel(logging.ERROR)  # every line of the stand-in for SMTP
     INSTANCE.mkdir(mode=0o700, exist_ok=True)
     ca_file = INSTANCE / "authority.pem"
     with running(ca_file), one_line_errors():

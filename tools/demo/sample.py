@@ -13,7 +13,8 @@ from tests.browser import PASSWORD
 from tests.factories import make_channel
 from tools.demo.services import config_of
 from webapp.models.channel import ChannelRow
-from webapp.models.job import DestinationRow, SourceRow
+from webapp.models.job import DestinationRow, Job, SourceRow
+from webapp.models.routing import Condition, JobChannel
 from webapp.notify.channels import CHANNELS
 from webapp.services import channels, users
 from webapp.services.installation import installation
@@ -31,6 +32,7 @@ NAMES: Final = {
     "email": "Ops mailing list",
     "apprise": "Mattermost through Apprise",
 }
+EVERYBODY_HEARS: Final = "wiki-daily"
 SIGN_IN: Final = {"email": demo.EMAIL, "password": PASSWORD}
 
 
@@ -51,9 +53,13 @@ def _lead_channels_to_their_stand_ins() -> None:
         if NAMES[kind.type] not in known:
             make_channel(name=NAMES[kind.type], type=kind.type)
     with transaction() as session:
-        for row in session.scalars(select(ChannelRow)):
+        job_id = session.scalars(select(Job.id).where(Job.name == EVERYBODY_HEARS)).one()
+        for row in session.scalars(select(ChannelRow)).all():
             channels.seal_into(row, config_of(row.type))
             row.broken_at = row.last_error = None
+            if row.name not in known:
+                told = JobChannel(job_id=job_id, channel_id=row.id, condition=Condition.ALWAYS)
+                session.add(told)
 
 
 def _let_jobs_work(instance: Path) -> None:
