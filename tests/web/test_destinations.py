@@ -18,10 +18,20 @@ def test_a_destination_is_added_changed_and_deleted(admin: Browser, tmp_path: Pa
     assert "Shelf deleted" in admin.follow().text
 
 
-def test_one_type_needs_no_picker(admin: Browser) -> None:
+@pytest.mark.parametrize(
+    ("type_", "field"), [("local", "path"), ("s3", "bucket"), ("sftp", "host_key")]
+)
+def test_every_type_is_offered_and_has_its_form(admin: Browser, type_: str, field: str) -> None:
     page = admin.get("/destinations/new")
-    assert page.select_one("#connection-types") is None
-    assert page.select_one("#path")
+    assert page.select_one(f"#connection-types input[value={type_}]")
+    assert admin.get(f"/destinations/new?type={type_}").select_one(f"#{field}")
+
+
+def test_a_private_key_is_entered_in_lines_and_never_comes_back(admin: Browser) -> None:
+    form = {"type": "sftp", "name": "Nas", "host": "nas", "port": "22", "user": "m", "path": "x"}
+    page = admin.post("/destinations", form | {"private_key": "top\nsecret", "port": "0"}, 422)
+    assert page.select_one("textarea#private_key")
+    assert "secret" not in page.select_one("#connection-form").text  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("path", ["", "backups", "/srv/../etc", "/srv/a\nb"])
