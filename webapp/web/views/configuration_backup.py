@@ -12,7 +12,7 @@ from webapp.core.passphrase import SHORTEST
 from webapp.models.user import Role
 from webapp.services import config_backups
 from webapp.web.form import Form, add_error
-from webapp.web.login import person, role_required
+from webapp.web.login import confirmation_required, person, role_required
 
 bp = Blueprint("settings_config", __name__, url_prefix="/settings/configuration-backup")
 
@@ -48,6 +48,7 @@ class BackupForm(Form):
 
 @bp.get("")
 @role_required(Role.ADMIN)
+@confirmation_required
 def index() -> Response:
     """Show the form."""
     return _page(BackupForm(), 200)
@@ -55,6 +56,7 @@ def index() -> Response:
 
 @bp.post("")
 @role_required(Role.ADMIN)
+@confirmation_required
 def create() -> Response:
     """Make a configuration backup and send it as a file."""
     form = BackupForm()
