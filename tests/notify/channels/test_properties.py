@@ -27,7 +27,8 @@ from webapp.notify.message import Field, Message, Severity, Text, compose
 
 TYPES = [*CASES, "email"]
 QUICK: Final = 60  # messages for each type
-SLOW: Final = 12_000
+SLOW: Final = 500  # in each batch; the memory that hypothesis takes grows with them
+BATCHES: Final = 24
 ENOUGH: Final = 100_000
 IS_SLOW: Final = os.environ.get("DBACKUP_TEST_SLOW") == "1"
 
@@ -89,7 +90,7 @@ def judge(kind: str) -> Judge:
 
 
 def test_the_slow_mode_judges_enough_messages() -> None:
-    assert SLOW * len(TYPES) >= ENOUGH
+    assert BATCHES * SLOW * len(TYPES) >= ENOUGH
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -106,9 +107,9 @@ def test_every_message_would_be_taken_as_it_is(kind: str, message: Message) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not IS_SLOW, reason="takes minutes: DBACKUP_TEST_SLOW=1, or make slow")
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("batch", range(BATCHES))
 @settings(
     max_examples=SLOW,
     deadline=None,
@@ -116,8 +117,9 @@ def test_every_message_would_be_taken_as_it_is(kind: str, message: Message) -> N
     database=None,
 )
 @given(message=messages())
-def test_every_one_of_100_000_messages_would_be_taken_as_it_is(kind: str, message: Message) -> None:
-    assert judge(kind).problem(message) == ""
+def test_each_of_100_000_messages_would_be_taken_as_it_is(batch: int, message: Message) -> None:
+    problems = {kind: judge(kind).problem(message) for kind in TYPES}
+    assert not any(problems.values()), problems
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, LONG_ERROR, *FRAGMENTS])
