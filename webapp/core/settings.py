@@ -45,7 +45,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     htmx_url: str = HTMX_URL
-    dispatcher_threads: int = 16
+    dispatcher_threads: int = 64
     timezone: str = "UTC"
     trusted_proxies: int = 0
     allow_private_networks: PrivateNetworks = "self-hosted"
