@@ -90,7 +90,7 @@ _PERSON: Final = {
 
 TABLE: Final = (
     # open to everybody --------------------------------------------------------------------------
-    *_everybody(200, "GET /healthz", "GET /readyz"),
+    *_everybody(200, "GET /healthz", "GET /readyz", "GET /metrics"),
     *_everybody(200, "GET /static/<path:filename>", filename="app.css"),
     *_everybody(200, "GET /bootstrap/static/<path:filename>", filename="css/bootstrap.min.css"),
     *_everybody(303, "GET /setup"),

@@ -32,6 +32,7 @@ PUBLIC: Final = frozenset(
         "bootstrap.static",
         "health.healthz",
         "health.readyz",
+        "metrics.metrics",
         "oidc.begin",
         "oidc.callback",
         "static",

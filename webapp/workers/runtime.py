@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import Flask
 
-from webapp.services import claims, pulse
+from webapp.services import claims, metrics, pulse
 from webapp.services.installation import installation
 from webapp.services.pulse import Pulse
 from webapp.workers import heartbeat, housekeeping, runner, scheduler
@@ -52,6 +52,7 @@ def start(app: Flask) -> Running:
     with app.app_context():
         freed = claims.release_dead_leases()
         threads = installation().settings.dispatcher_threads
+        metrics.begin(app)
     if freed:
         logger.info("deliveries of a stopped process taken over", extra={"count": freed})
     dispatcher = Dispatcher(app, most_threads=threads)

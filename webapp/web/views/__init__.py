@@ -14,6 +14,7 @@ from webapp.web.views import (
     destinations,
     health,
     job_notifications,
+    metrics,
     monitoring,
     notifications,
     oidc,
@@ -52,4 +53,5 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     audit.bp,
     health.bp,
     monitoring.bp,
+    metrics.bp,
 )
