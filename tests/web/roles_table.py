@@ -190,7 +190,6 @@ TABLE: Final = (
     ),
     *_operator(
         303,
-        ("POST /jobs/<int:job_id>/retention/<int:destination_id>", {"verb": "save", "last": "3"}),
         destination_id="place_id",
     ),
     *_operator(
@@ -209,6 +208,19 @@ TABLE: Final = (
     *_viewer(303, "GET /restores/<int:restore_id>/progress"),
     *_operator(200, "GET /storage/<int:artifact_id>/download"),
     *_operator(303, "GET /restores/new", "POST /restores/<int:restore_id>/stop"),
+    *_operator(
+        303,
+        ("POST /jobs/<int:job_id>/retention/<int:destination_id>", {"verb": "save", "last": "3"}),
+        destination_id="place_id",
+    ),
+    *_viewer(200, "GET /storage/<int:destination_id>/files"),
+    *_operator(303, "POST /storage/<int:destination_id>/import"),
+    *_operator(404, "POST /storage/<int:destination_id>/lock"),
+    *_admin(404, "GET /storage/<int:destination_id>/delete"),
+    *_admin(404, "POST /storage/<int:destination_id>/delete"),
+    *_operator(303, "POST /storage/artifacts/<int:artifact_id>/prove"),
+    *_operator(200, "GET /restores/upload"),
+    *_operator(422, "POST /restores/upload"),
     *_operator(303, ("POST /restores", {"artifact": "{artifact_id}", "target": "{target}"})),
     # sources and destinations -------------------------------------------------------------------
     *_viewer(200, "GET /sources", "GET /destinations"),

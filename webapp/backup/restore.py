@@ -2,23 +2,34 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from webapp.backup import encryption, manifest
 from webapp.backup.destinations.base import Destination
 from webapp.backup.errors import BackupError
 from webapp.backup.manifest import Manifest
 from webapp.backup.progress import Progress
-from webapp.backup.sources.base import Reader, Source
+from webapp.backup.sources.base import Reader
 from webapp.backup.steps import step
 from webapp.backup.streams import Counted, decompressed
+
+
+class Receiver(Protocol):
+    """What takes a dump: a source, or one that replaces (replace.py)."""
+
+    @property
+    def type(self) -> str:
+        """Return the type of database."""
+
+    def restore(self, input: Reader, target: str, progress: Progress) -> None:
+        """Load what is read into the target."""
 
 
 def restore(
     destination: Destination,
     key: str,
     *,
-    source: Source,
+    source: Receiver,
     target: str,
     progress: Progress,
     unlock: str = "",
@@ -52,7 +63,7 @@ def _decrypted(source: Reader, keys: list[Any]) -> Iterator[Reader]:
         yield decrypt
 
 
-def _fetch(destination: Destination, key: str, source: Source) -> Manifest:
+def _fetch(destination: Destination, key: str, source: Receiver) -> Manifest:
     found = manifest.read(destination, key)
     if found.source_type != source.type:
         raise BackupError(

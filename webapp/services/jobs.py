@@ -295,6 +295,11 @@ def _check(session: Session, values: Values, job_id: int | None = None) -> None:
             raise InvalidError(f"Enter a number from {least} to {most}.", name)
     if values.prove_every not in PROVE_EVERY:
         raise InvalidError("Choose never, weekly or monthly.", "prove_every")
+    if values.prove_every and values.encryption != OFF:
+        raise InvalidError(
+            "Encrypted backups can be tried by hand only: what opens them is not kept here.",
+            "prove_every",
+        )
 
 
 def _keys(values: Values) -> dict[str, str] | None:

@@ -16,20 +16,23 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from webapp.backup import trial
 from webapp.backup.destinations.base import Destination
 from webapp.backup.errors import BackupError, CancelledError
+from webapp.backup.replace import Replacing
 from webapp.backup.restore import restore
 from webapp.backup.sources import BY_TYPE
 from webapp.backup.sources.base import Source
+from webapp.backup.trial import Counts
 from webapp.core import clock
 from webapp.core.errors import AppError
 from webapp.core.secrets import mask
-from webapp.models.job import DestinationRow, SourceRow
+from webapp.models.job import DestinationRow, Job, SourceRow
 from webapp.models.run import ArtifactRow, Outcome, Restore
 from webapp.models.setting import Lease
 from webapp.notify.events.restore_complete import RestoreComplete
 from webapp.notify.events.restore_failure import RestoreFailure
-from webapp.services import leases, outbox, processes, system_errors
+from webapp.services import leases, outbox, processes, system_errors, uploads
 from webapp.services.artifacts import type_label
 from webapp.services.destinations import open_destination
 from webapp.services.installation import installation
@@ -70,6 +73,7 @@ class _Result:
     outcome: Outcome
     step: str = ""
     error: str | None = None
+    counts: Counts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,8 @@ class _Parts:
     source: Source
     target: str
     unlock: str
+    overwrite: bool
+    is_trial: bool
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -132,6 +138,8 @@ def _insist(restore_id: int, result: _Result) -> None:
     for pause in (*RECORD_AGAIN_AFTER, None):
         try:
             with transaction() as session:
+                if result.counts is not None:
+                    _note_proof(session, restore_id, result.counts)
                 record(session, restore_id, result.outcome, step=result.step, error=result.error)
             return
         except SQLAlchemyError:
@@ -139,6 +147,15 @@ def _insist(restore_id: int, result: _Result) -> None:
             if pause is None:
                 raise
             time.sleep(pause)
+
+
+def _note_proof(session: Session, restore_id: int, counts: Counts) -> None:
+    """Store what a trial counted, and that backups of the job can be restored."""
+    row = session.get_one(Restore, restore_id)
+    row.counts = [list(each) for each in counts]
+    job = session.get(Job, row.job_id) if row.job_id else None
+    if job is not None:
+        job.proven_at = clock.now()
 
 
 def recover() -> int:
@@ -198,6 +215,10 @@ def record(
     row = session.get_one(Restore, restore_id, populate_existing=True)
     row.step = step or row.step
     logger.info("restore ended", extra={"restore": restore_id, "outcome": outcome})
+    if row.upload:
+        uploads.forget(row.upload)
+    if row.is_trial and outcome == Outcome.SUCCESS:
+        return True  # the next backup's message says it
     if outcome == Outcome.SUCCESS:
         outbox.publish(session, RestoreComplete(**_facts(row)))
     elif outcome != Outcome.CANCELLED:
@@ -215,14 +236,7 @@ def _attempt(restore_id: int, watch: RestoreWatch, shutting_down: Callable[[], b
         watch.check()
         parts = _open(restore_id)
         secrets = parts.secrets
-        restore(
-            parts.destination,
-            parts.key,
-            source=parts.source,
-            target=parts.target,
-            progress=watch,
-            unlock=parts.unlock,
-        )
+        counts = _carry_out(parts, watch)
     except CancelledError:
         if shutting_down():
             return _Result(outcome=Outcome.INTERRUPTED, step=watch.name, error=STOPPED)
@@ -235,7 +249,28 @@ def _attempt(restore_id: int, watch: RestoreWatch, shutting_down: Callable[[], b
         logger.exception("restore failed by a fault of ours", extra={"restore": restore_id})
         system_errors.report("Restore", error)
         return _failed(watch.name, system_errors.describe(error), secrets)
-    return _Result(outcome=Outcome.SUCCESS, step=watch.name)
+    return _Result(outcome=Outcome.SUCCESS, step=watch.name, counts=counts)
+
+
+def _carry_out(parts: _Parts, watch: RestoreWatch) -> Counts | None:
+    """Restore, or restore on trial and return the rows of each table."""
+    if parts.is_trial:
+        return trial.prove(
+            parts.destination,
+            parts.key,
+            source=parts.source,
+            progress=watch,
+            unlock=parts.unlock,
+        )
+    restore(
+        parts.destination,
+        parts.key,
+        source=Replacing(parts.source) if parts.overwrite else parts.source,
+        target=parts.target,
+        progress=watch,
+        unlock=parts.unlock,
+    )
+    return None
 
 
 def _failed(step: str, error: str, secrets: Iterable[str]) -> _Result:
@@ -246,16 +281,18 @@ def _open(restore_id: int) -> _Parts:
     with reading() as session:
         row = session.get_one(Restore, restore_id)
         artifact = row.artifact_id and session.get(ArtifactRow, row.artifact_id)
-        if not artifact:
+        if not artifact and not row.upload:
             raise BackupError(NO_ARTIFACT)
-        place = session.get_one(DestinationRow, artifact.destination_id)
+        place = session.get_one(DestinationRow, artifact.destination_id) if artifact else None
         source_row = session.get(SourceRow, row.source_id) if row.source_id else None
     return _Parts(
-        destination=open_destination(place),
-        key=row.artifact_key,
+        destination=open_destination(place) if place else uploads.shelf(),
+        key=row.upload or row.artifact_key,
         source=open_target_source(row.source_type, source_row, row.target),
         target=row.target,
         unlock=installation().sealer.open(row.unlock)["unlock"] if row.unlock else "",
+        overwrite=row.overwrite,
+        is_trial=row.is_trial,
     )
 
 

@@ -3,14 +3,15 @@
 What happens in between is in services/restore_work.py.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.backup import encryption
+from webapp.backup import encryption, replace
 from webapp.backup.errors import BackupError
 from webapp.backup.sources import BY_TYPE
 from webapp.core import clock
@@ -20,9 +21,12 @@ from webapp.models.run import Outcome, Restore
 from webapp.services import artifacts, bells, restore_work
 from webapp.services.artifacts import Artifact, type_label
 from webapp.services.transaction import reading, transaction
+from webapp.services.uploads import Upload
 
 PAGE_SIZE: Final = 50
 STEPS: Final = ("Fetch", "Verify", "Load")
+TRIAL_STEPS: Final = (*STEPS, "Count")
+SCRATCH: Final = "a scratch database"
 GONE: Final = "This restore does not exist (any more)."
 
 
@@ -93,7 +97,7 @@ def draft(artifact_id: int) -> Draft:
     """
     with reading() as session:
         artifact = artifacts.load(session, artifact_id)
-        receivers = _receivers(session, artifact)
+        receivers = _receivers(session, artifact.source_type, artifact.source_id)
     if artifact.source_type not in BY_TYPE:
         raise ConflictError("This version of DBackup does not know this type of database.")
     kind = BY_TYPE[artifact.source_type]
@@ -107,11 +111,19 @@ def draft(artifact_id: int) -> Draft:
 
 
 def request(
-    artifact_id: int, *, target: str, source_id: int | None, requested_by: str, unlock: str = ""
+    artifact_id: int,
+    *,
+    target: str,
+    source_id: int | None,
+    requested_by: str,
+    unlock: str = "",
+    overwrite: bool = False,
+    confirm: str = "",
 ) -> int:
     """Accept a restore, to be carried out in the background; return its id.
 
-    `unlock` is the passphrase or private key of an encrypted artifact.
+    `unlock` is the passphrase or private key of an encrypted artifact. With `overwrite` a target
+    that exists is replaced; `confirm` must then be its name once more.
 
     Raises:
         InvalidError: the target cannot be used or exists already, a source must be chosen, or
@@ -122,8 +134,8 @@ def request(
     with reading() as session:
         artifact = artifacts.load(session, artifact_id)
         source = _receiver(session, artifact, source_id)
-    _check_unlock(artifact, unlock)
-    _check_target(artifact, source, target)
+    _check_unlock(artifact.encryption, unlock)
+    check_target(artifact.source_type, source, target, overwrite=overwrite, confirm=confirm)
     with transaction() as session:
         artifacts.load(session, artifact_id)  # it may have been deleted while we asked the server
         row = Restore(
@@ -136,11 +148,91 @@ def request(
             target=target,
             size=artifact.size,
             requested_by=requested_by,
+            overwrite=overwrite,
             unlock=restore_work.seal_unlock(unlock) if artifact.encryption else None,
         )
         session.add(row)
         session.flush()
     bells.run_waiting.ring()
+    return row.id
+
+
+def request_upload(
+    upload: Upload,
+    *,
+    target: str,
+    source_id: int | None,
+    requested_by: str,
+    unlock: str = "",
+    overwrite: bool = False,
+    confirm: str = "",
+) -> int:
+    """Accept the restore of an uploaded file; return its id. The file goes when it has ended.
+
+    Raises:
+        InvalidError: as `request`.
+    """
+    target = target.strip()
+    with reading() as session:
+        source = receiver(session, upload.source_type, source_id)
+    _check_unlock(upload.encryption, unlock)
+    check_target(upload.source_type, source, target, overwrite=overwrite, confirm=confirm)
+    with transaction() as session:
+        row = Restore(
+            artifact_key=upload.file_name,
+            destination_name="Uploaded",
+            source_id=source.id if source else None,
+            source_type=upload.source_type,
+            target=target,
+            size=upload.size,
+            requested_by=requested_by,
+            upload=upload.key,
+            overwrite=overwrite,
+            unlock=restore_work.seal_unlock(unlock) if upload.encryption else None,
+        )
+        session.add(row)
+        session.flush()
+    bells.run_waiting.ring()
+    return row.id
+
+
+def prove(artifact_id: int, *, requested_by: str, unlock: str = "") -> int:
+    """Restore an artifact on trial, in the background; return the restore's id.
+
+    Raises:
+        InvalidError: there is no server to try it on, or `unlock` does not open the artifact.
+        NotFoundError: the artifact is not listed.
+    """
+    with reading() as session:
+        artifact = artifacts.load(session, artifact_id)
+    _check_unlock(artifact.encryption, unlock)
+    with transaction() as session:
+        restore_id = add_trial(session, artifacts.load(session, artifact_id), requested_by, unlock)
+    bells.run_waiting.ring()
+    return restore_id
+
+
+def add_trial(session: Session, artifact: Artifact, requested_by: str, unlock: str = "") -> int:
+    """Add a trial in the caller's transaction; ring `run_waiting` after it."""
+    receivers = _receivers(session, artifact.source_type, artifact.source_id)
+    if not receivers and artifact.source_type not in restore_work.WITHOUT_SERVER:
+        raise InvalidError(_no_receiver(artifact.source_type), "source")
+    row = Restore(
+        artifact_id=artifact.id,
+        artifact_key=artifact.key,
+        destination_name=artifact.destination_name,
+        source_id=receivers[0].id if receivers else None,
+        source_name=artifact.source_name or artifact.job_name,
+        source_type=artifact.source_type,
+        target=SCRATCH,
+        size=artifact.size,
+        requested_by=requested_by,
+        is_trial=True,
+        job_id=artifact.job_id,
+        unlock=restore_work.seal_unlock(unlock) if artifact.encryption else None,
+    )
+    session.add(row)
+    session.flush()
     return row.id
 
 
@@ -188,43 +280,78 @@ def stop(restore_id: int) -> Progress:
     return _progress(row)
 
 
-def _receivers(session: Session, artifact: Artifact) -> list[SourceRow]:
+def receivers_of(source_type: str) -> tuple[tuple[int, str], ...]:
+    """Return the sources whose server can receive this type; none for databases that are files."""
+    with reading() as session:
+        return tuple((row.id, row.name) for row in _receivers(session, source_type, None))
+
+
+def _receivers(session: Session, source_type: str, own_id: int | None) -> list[SourceRow]:
     """Return the sources that can receive it, its own one first."""
-    if artifact.source_type in restore_work.WITHOUT_SERVER:
+    if source_type in restore_work.WITHOUT_SERVER:
         return []
     rows = session.scalars(
-        select(SourceRow).where(SourceRow.type == artifact.source_type).order_by(SourceRow.name)
+        select(SourceRow).where(SourceRow.type == source_type).order_by(SourceRow.name)
     )
-    return sorted(rows, key=lambda row: row.id != artifact.source_id)
+    return sorted(rows, key=lambda row: row.id != own_id)
 
 
 def _receiver(session: Session, artifact: Artifact, source_id: int | None) -> SourceRow | None:
     if artifact.source_type in restore_work.WITHOUT_SERVER:
         return session.get(SourceRow, artifact.source_id) if artifact.source_id else None
-    receivers = {row.id: row for row in _receivers(session, artifact)}
-    if not receivers:
-        raise InvalidError(
-            f"There is no {type_label(artifact.source_type)} source whose server could receive "
-            "it. Add one under Sources first.",
-            "source",
-        )
-    if source_id not in receivers:
+    return receiver(session, artifact.source_type, source_id)
+
+
+def receiver(session: Session, source_type: str, source_id: int | None) -> SourceRow | None:
+    """Return the source that was chosen; None for databases that are files.
+
+    Raises:
+        InvalidError: none was chosen, or there is none.
+    """
+    if source_type in restore_work.WITHOUT_SERVER:
+        return None
+    known = {row.id: row for row in _receivers(session, source_type, None)}
+    if not known:
+        raise InvalidError(_no_receiver(source_type), "source")
+    if source_id not in known:
         raise InvalidError("Choose the source whose server receives the database.", "source")
-    return receivers[source_id]
+    return known[source_id]
 
 
-def _check_unlock(artifact: Artifact, unlock: str) -> None:
-    if artifact.encryption:
+def _no_receiver(source_type: str) -> str:
+    return (
+        f"There is no {type_label(source_type)} source whose server could receive it. "
+        "Add one under Sources first."
+    )
+
+
+def _check_unlock(facts: Mapping[str, Any] | None, unlock: str) -> None:
+    if facts:
         try:
-            encryption.identities(artifact.encryption, unlock)
+            encryption.identities(facts, unlock)
         except BackupError as error:
             raise InvalidError(str(error), "unlock") from error
 
 
-def _check_target(artifact: Artifact, source: SourceRow | None, target: str) -> None:
+def check_target(
+    source_type: str, source: SourceRow | None, target: str, *, overwrite: bool, confirm: str
+) -> None:
+    """Refuse a target that cannot be used.
+
+    Raises:
+        InvalidError: `field` names what is wrong.
+    """
+    if overwrite and confirm.strip() != target:
+        raise InvalidError(
+            "Enter the target once more, exactly as above: it is replaced by the backup.",
+            "confirm",
+        )
     try:
-        opened = restore_work.open_target_source(artifact.source_type, source, target)
-        opened.check_target(target)
+        opened = restore_work.open_target_source(source_type, source, target)
+        if overwrite:
+            replace.check(opened, target)
+        else:
+            opened.check_target(target)
     except SecretError as error:
         raise InvalidError(str(error), "source") from error
     except BackupError as error:
@@ -263,14 +390,15 @@ def _progress(row: Restore) -> Progress:
 
 
 def _steps(row: Restore) -> tuple[Step, ...]:
-    reached = STEPS.index(row.step) if row.step in STEPS else -1
+    names = TRIAL_STEPS if row.is_trial else STEPS
+    reached = names.index(row.step) if row.step in names else -1
     if row.outcome == Outcome.SUCCESS:
-        return tuple(Step(name=name, state="done") for name in STEPS)
+        return tuple(Step(name=name, state="done") for name in names)
     here = "current" if row.outcome == Outcome.RUNNING else "failed"
     return tuple(
         Step(
             name=name,
             state="done" if index < reached else here if index == reached else "waiting",
         )
-        for index, name in enumerate(STEPS)
+        for index, name in enumerate(names)
     )

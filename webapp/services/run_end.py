@@ -104,7 +104,8 @@ def event(session: Session, run: Run, job: Job, end: End) -> Event:
     """Return what is to be said about the end of a run."""
     facts = _facts(session, run, job)
     if end.outcome is Outcome.SUCCESS:
-        return BackupSuccess(**facts)
+        proven = job.proven_at.isoformat() if job.proven_at else ""
+        return BackupSuccess(**facts, proven_at=proven)
     if end.outcome is Outcome.PARTIAL:
         return BackupPartial(**facts, error=end.error)
     if end.outcome is Outcome.CANCELLED:

@@ -16,7 +16,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
 
-from webapp.services import bells, due_jobs, schedules, system_errors
+from webapp.services import backup_proofs, bells, due_jobs, schedules, system_errors
 from webapp.services.due_jobs import Scheduled
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class Scheduler:
         self._mirror(due_jobs.scheduled())
         for job_id in due_jobs.overdue():
             self._serve(job_id)
+        backup_proofs.begin_due()
 
     def _release(self) -> None:
         try:

@@ -1,10 +1,11 @@
 """A backup reached every destination."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Self
 
 from webapp.notify.events.backup_facts import BackupFacts
-from webapp.notify.message import Reader, Severity, Text
+from webapp.notify.message import Field, Reader, Severity, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,13 +16,19 @@ class BackupSuccess(BackupFacts):
     label: ClassVar[str] = "Backup Successful"
     description: ClassVar[str] = "A backup was stored at every destination."
 
+    proven_at: str = ""
+    """When a backup of this job was last restored on trial, ISO 8601; "" for never."""
+
     def say(self, reader: Reader) -> Text:
-        """Say which job is safe."""
+        """Say which job is safe, and when that was last proven."""
+        proven = (
+            reader.time(datetime.fromisoformat(self.proven_at)) if self.proven_at else "never yet"
+        )
         return Text(
             title=f"Backup successful: {self.job}",
             text=f"{self.source} was backed up and read back without a difference.",
             severity=Severity.SUCCESS,
-            fields=self.facts(),
+            fields=(*self.facts(), Field("Last restored on trial", proven, short=False)),
             path=self.path,
             link_label="Open run",
         )
@@ -37,4 +44,5 @@ class BackupSuccess(BackupFacts):
             destinations=[{"name": "nas", "stored": True, "detail": ""}],
             size=644_100_000,
             seconds=192.0,
+            proven_at="2026-02-22T03:10:00+00:00",
         )

@@ -27,6 +27,7 @@ from webapp.web.views import (
     settings,
     sources,
     storage,
+    storage_files,
     users,
 )
 
@@ -46,6 +47,7 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     notifications.bp,
     deliveries.bp,
     storage.bp,
+    storage_files.bp,
     restores.bp,
     retention.bp,
     configuration_backup.bp,

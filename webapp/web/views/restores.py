@@ -1,13 +1,21 @@
 """Restores: asked for, watched, stopped."""
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
-from wtforms import IntegerField, PasswordField, SelectField, StringField
+from wtforms import (
+    BooleanField,
+    FileField,
+    IntegerField,
+    PasswordField,
+    SelectField,
+    StringField,
+)
 from wtforms.validators import DataRequired, Length
 from wtforms.widgets import HiddenInput
 
+from webapp.backup.sources import SOURCES
 from webapp.core.errors import InvalidError
 from webapp.models.user import Role
-from webapp.services import restores
+from webapp.services import restores, uploads
 from webapp.services.restores import Draft, Progress
 from webapp.web import htmx
 from webapp.web.filters import state_look
@@ -16,6 +24,9 @@ from webapp.web.login import person, role_required
 from webapp.web.numbers import asked, number
 
 bp = Blueprint("restores", __name__, url_prefix="/restores")
+
+
+MANIFEST_LIMIT = 256 * 1024  # bytes
 
 
 class RestoreForm(Form):
@@ -32,6 +43,16 @@ class RestoreForm(Form):
         "Target", [DataRequired("Enter the target."), Length(max=400)], filters=[tidy]
     )
 
+    overwrite = BooleanField(
+        "Replace it when it exists",
+        description="What is in the target now is lost. Stop the programs that use it first.",
+    )
+    confirm = StringField(
+        "Type the target once more",
+        [Length(max=400)],
+        filters=[tidy],
+        description="Only to replace a target that exists.",
+    )
     unlock = PasswordField(
         "Passphrase or private key",
         description="The backup is encrypted. Enter its passphrase, or the private key "
@@ -83,11 +104,104 @@ def create() -> Response:
             source_id=form.source.data if draft.sources else None,
             requested_by=person().name,
             unlock=(form.unlock.data or "") if draft.artifact.encryption else "",
+            overwrite=bool(form.overwrite.data),
+            confirm=form.confirm.data or "",
         )
     except InvalidError as error:
         add_error(form, error)
         return _form(draft, form, 422)
     return htmx.go(url_for(".show", restore_id=restore_id))
+
+
+class UploadForm(Form):
+    """A backup from this computer, and where it goes."""
+
+    file = FileField("Backup file")
+    manifest = FileField(
+        "Its manifest",
+        description="The small .json file that lay beside it. Without it nobody knows the "
+        "checksum, so only what the database itself notices is checked.",
+    )
+    kind = SelectField(
+        "Database type", description="A manifest says it, and then counts.", validate_choice=False
+    )
+    source = SelectField("Server", coerce=str, validate_choice=False)
+    target = StringField(
+        "Target",
+        [DataRequired("Enter the target."), Length(max=400)],
+        filters=[tidy],
+        description="Name of the database, or full path of a SQLite file on the server.",
+    )
+    overwrite = BooleanField(
+        "Replace it when it exists",
+        description="What is in the target now is lost. Stop the programs that use it first.",
+    )
+    confirm = StringField(
+        "Type the target once more",
+        [Length(max=400)],
+        filters=[tidy],
+        description="Only to replace a target that exists.",
+    )
+    unlock = PasswordField(
+        "Passphrase or private key", description="Only when the backup is encrypted."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kind.choices = {kind.type: kind.label for kind in SOURCES}
+        servers = {
+            str(key): f"{name} ({kind.label})"
+            for kind in SOURCES
+            for key, name in restores.receivers_of(kind.type)
+        }
+        self.source.choices = {"": "A file on this server (SQLite)", **servers}
+
+
+@bp.get("/upload")
+@role_required(Role.OPERATOR)
+def upload() -> Response:
+    """Ask for a backup from the reader's computer."""
+    return make_response(render_template("restores/upload.html", form=UploadForm()))
+
+
+@bp.post("/upload")
+@role_required(Role.OPERATOR)
+def receive() -> Response:
+    """Take a backup and restore it in the background."""
+    form = UploadForm()
+    sent, stated = request.files.get("file"), request.files.get("manifest")
+    if not form.validate() or sent is None or not sent.filename:
+        if sent is None or not sent.filename:
+            form.file.errors = [*form.file.errors, "Choose the file of a backup."]
+        return _upload_again(form)
+    found = None
+    try:
+        found = uploads.receive(
+            sent.stream,
+            sent.filename,
+            form.kind.data or "",
+            stated.stream.read(MANIFEST_LIMIT) if stated and stated.filename else None,
+        )
+        restore_id = restores.request_upload(
+            found,
+            target=form.target.data or "",
+            source_id=int(form.source.data) if (form.source.data or "").isdecimal() else None,
+            requested_by=person().name,
+            unlock=form.unlock.data or "",
+            overwrite=bool(form.overwrite.data),
+            confirm=form.confirm.data or "",
+        )
+    except InvalidError as error:
+        if found is not None:
+            uploads.forget(found.key)
+        add_error(form, error)
+        return _upload_again(form)
+    known = "" if found.checksum_known else " No manifest came with it: its checksum is unknown."
+    return htmx.go(url_for(".show", restore_id=restore_id), f"{found.file_name} received.{known}")
+
+
+def _upload_again(form: UploadForm) -> Response:
+    return make_response(render_template("restores/upload.html", form=form), 422)
 
 
 @bp.get("/<int:restore_id>")
