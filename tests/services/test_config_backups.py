@@ -33,11 +33,13 @@ from webapp.services import (
 )
 from webapp.services.channels import config_of
 from webapp.services.config_backups import notification_fingerprint
+from webapp.services.sessions import Visitor
 from webapp.services.transaction import reading, transaction
 
 pytestmark = pytest.mark.usefixtures("app")
 PHRASE = "quiet rivers carry boats"
 HOOK = "https://discord.com/api/webhooks/1174/sEcReT-tOkEn"
+HERE = Visitor(ip_address="::1", browser="")
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +172,7 @@ def test_people_sign_in_with_their_old_password(tmp_path: Path) -> None:
     content = config_backups.export(PHRASE).content
     with fresh(tmp_path / "other"):
         config_backups.import_(content, PHRASE)
-        user = signing_in.sign_in("mara@example.org", PASSWORD, ip_address="::1", browser="")
+        user = signing_in.check("mara@example.org", PASSWORD, HERE)
     assert (user.name, user.role, user.timezone) == ("Mara", "admin", "Asia/Tokyo")
 
 
@@ -236,7 +238,7 @@ def test_nobody_signs_in_without_a_password(tmp_path: Path) -> None:
         config_backups.import_(content, None)
         for tried in ("", PASSWORD):
             with pytest.raises(InvalidError):
-                signing_in.sign_in("mara@example.org", tried, ip_address="::1", browser="")
+                signing_in.check("mara@example.org", tried, HERE)
 
 
 def test_an_installation_in_use_is_never_overwritten() -> None:
