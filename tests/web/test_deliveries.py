@@ -127,7 +127,7 @@ def test_a_skipped_delivery_is_listed_with_its_reason_when_asked_for(viewer: Bro
 
 
 def test_tests_and_direct_mail_are_marked(viewer: Browser) -> None:
-    mail = make_delivery(recipient="mara@example.org", is_test=True)
+    mail = make_delivery(recipient="mara@example.org", is_direct=True, is_test=True)
     row = words(one(viewer.get("/deliveries"), f"#delivery-{mail}"))
     assert "Test" in row
     assert "direct mail to mara@example.org" in row
@@ -348,3 +348,14 @@ def test_the_menu_stops_counting_at_a_hundred(viewer: Browser) -> None:
     with transaction() as session:
         session.add_all(Delivery(event_id=event_id, state="failed") for _ in range(120))
     assert words(one(viewer.get("/deliveries"), "#nav-attention")) == "100+ need attention"
+
+
+def test_one_of_the_recipients_of_a_channel_is_named_and_is_no_direct_mail(
+    admin: Browser,
+) -> None:
+    delivery_id = make_delivery(recipient="+15551234567", channel_type="sms")
+    row = words(one(admin.get("/deliveries"), f"#delivery-{delivery_id}"))
+    assert "· to +15551234567" in row
+    panel = words(admin.get(f"/deliveries/{delivery_id}"))
+    assert "To +15551234567" in panel
+    assert "irect mail" not in row + panel

@@ -88,6 +88,7 @@ class Line:
     channel_name: str
     channel_type: str
     recipient: str | None
+    is_direct: bool
     state: str
     reason: str | None
     needs_you: bool
@@ -532,6 +533,7 @@ def _line(row: Any, preferred: Preferences, took_ms: int | None) -> Line:
         channel_name=row.channel_name,
         channel_type=row.channel_type,
         recipient=row.recipient,
+        is_direct=row.is_direct,
         state=row.state,
         reason=row.reason,
         needs_you=row.needs_you,

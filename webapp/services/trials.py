@@ -32,6 +32,7 @@ class TrialRow:
     channel_name: str
     channel_type: str
     recipient: str | None
+    is_direct: bool
     state: State
     status: str | None
     duration_ms: int | None
@@ -147,6 +148,7 @@ def _row(delivery: Delivery, attempt: Attempt | None) -> TrialRow:
         channel_name=delivery.channel_name,
         channel_type=delivery.channel_type,
         recipient=delivery.recipient,
+        is_direct=delivery.is_direct,
         state=State(delivery.state),
         status=None if attempt is None else attempt.status,
         duration_ms=None if attempt is None else attempt.duration_ms,
