@@ -97,7 +97,9 @@ def test_only_the_clock_reads_the_clock() -> None:
 
 
 def test_lock_files_name_no_host_and_hash_everything() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    names = [path.name for path in PROJECT_ROOT.glob("requirements*.lock")]
+    assert {"requirements.lock", "requirements-dev.lock", "requirements-apprise.lock"} <= set(names)
+    for name in names:
         text = (PROJECT_ROOT / name).read_text(encoding="utf-8")
         assert not re.search(r"://|^-", text, re.MULTILINE)
         packages = re.findall(r"^[a-z0-9].*==[^\n]*\n(?P<next>[^\n]*)", text, re.MULTILINE)
@@ -110,8 +112,10 @@ def test_both_lock_files_agree() -> None:
         text = (PROJECT_ROOT / name).read_text(encoding="utf-8")
         return dict(re.findall(r"^([a-z0-9-]+(?:\[[a-z]+\])?)==(\S+)", text, re.MULTILINE))
 
-    runtime, development = pins("requirements.lock"), pins("requirements-dev.lock")
-    assert {key: development.get(key, pin) for key, pin in runtime.items()} == runtime
+    runtime = pins("requirements.lock")
+    for extra in PROJECT_ROOT.glob("requirements-*.lock"):
+        found = pins(extra.name)
+        assert {key: found.get(key, pin) for key, pin in runtime.items()} == runtime, extra.name
 
 
 def test_every_link_in_the_documents_leads_somewhere() -> None:
@@ -125,7 +129,7 @@ def test_every_link_in_the_documents_leads_somewhere() -> None:
 
 def test_the_ci_script_and_the_makefile_are_sound() -> None:
     subprocess.run(["bash", "-n", str(PROJECT_ROOT / ".ci" / "run")], check=True)
-    for goal in ("run", "test", "check", "e2e", "bench", "lock", "vendor"):
+    for goal in ("run", "demo", "apprise", "test", "check", "e2e", "bench", "lock", "vendor"):
         done = subprocess.run(
             ["make", "--dry-run", goal], cwd=PROJECT_ROOT, capture_output=True, check=False
         )
