@@ -201,6 +201,18 @@ def test_a_secret_is_never_shown_again(admin: Browser) -> None:
     assert "Stored encrypted" in admin.get(f"/channels/{row.id}").get_text()
 
 
+def test_a_strange_address_is_saved_with_a_warning(admin: Browser) -> None:
+    url = (
+        "https://flows.example.org/workflows/0a1b/triggers/manual/paths/invoke?api-version=1&sig=x"
+    )
+    form = {"type": "teams", "name": "Ops", "workflow_url": url, "body_mode": "message"}
+    admin.post("/channels", form)
+    assert "flows.example.org is no host of Microsoft" in admin.get("/channels").get_text()
+    [row] = all_channels()
+    page = admin.get(f"/channels/{row.id}")
+    assert "flows.example.org is no host of Microsoft" in page.get_text()
+
+
 def test_a_blank_secret_keeps_the_stored_one(admin: Browser) -> None:
     admin.post("/channels", {"type": "discord", "name": "Ops", "webhook_url": TOKEN})
     [row] = all_channels()

@@ -163,6 +163,11 @@ class Editor:
     def _is_good(self, field: SecretField) -> bool:
         return not field.errors if self._checked else bool(field.validate(self.form))
 
+    @property
+    def warning(self) -> str:
+        """Return what is strange about values that are accepted all the same."""
+        return " ".join(field.warning for field in self._secrets() if field.warning)
+
     def is_unsaved(self, field: SecretField) -> bool:
         """Say whether the value is only kept for the next try."""
         return field.short_name in self._drafted

@@ -63,7 +63,7 @@ class SecretField(PasswordField):
         **kwargs: Any,
     ) -> None:
         """`missing` is the message for a required secret that was not entered; `warn` says what
-        is strange about a stored value that is accepted all the same.
+        is strange about a value that is accepted all the same.
         """
         kwargs.setdefault("description", REFERENCE_HELP)
         super().__init__(label, **kwargs)
@@ -71,7 +71,7 @@ class SecretField(PasswordField):
         self.is_stored = False
         self.is_cleared = False
         self.hint = ""
-        self.warning = ""
+        self._stored = ""
         self._check = check
         self._describe = hint
         self._warn = warn
@@ -87,6 +87,12 @@ class SecretField(PasswordField):
         """Say whether there is a value that may be removed."""
         return self.is_stored and not self.is_required
 
+    @property
+    def warning(self) -> str:
+        """Return what is strange about the value that is typed or stored."""
+        value = self.data or self._stored
+        return self._warn(value) if self._warn and value and not is_reference(value) else ""
+
     def attach(self, stored: object) -> None:
         """Tell the field what is stored."""
         if not isinstance(stored, str) or not stored:
@@ -96,7 +102,7 @@ class SecretField(PasswordField):
             self.hint = stored
             return
         self.hint = self._describe(stored) if self._describe else ""
-        self.warning = self._warn(stored) if self._warn else ""
+        self._stored = stored
 
     def process(
         self, formdata: Any, data: Any = None, extra_filters: Sequence[Any] | None = None

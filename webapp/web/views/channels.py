@@ -70,7 +70,7 @@ def create() -> Response:
     except InvalidError as error:
         editor.refuse(str(error), error.field)
         return _form_again(editor, NOT_SAVED)
-    return htmx.go(url_for("channels.index"), f"{row.name} added")
+    return _saved(editor, f"{row.name} added")
 
 
 @bp.get("/<int:channel_id>")
@@ -96,7 +96,7 @@ def save(channel_id: int) -> Response:
     except InvalidError as error:
         editor.refuse(str(error), error.field)
         return _form_again(editor, NOT_SAVED)
-    return htmx.go(url_for("channels.index"), f"{row.name} saved")
+    return _saved(editor, f"{row.name} saved")
 
 
 @bp.post("/<int:channel_id>/toggle")
@@ -210,6 +210,13 @@ def test_draft() -> Response:
 def preview() -> Response:
     """Draw a sample message as the service would show it, from the form as it is."""
     return _page(_sent_editor(), "channels/_preview.html")
+
+
+def _saved(editor: Editor, words: str) -> Response:
+    """Go to the list; what is strange about the entered values is said, too."""
+    if editor.warning:
+        return htmx.go(url_for("channels.index"), f"{words}. {editor.warning}", "warn")
+    return htmx.go(url_for("channels.index"), words)
 
 
 def _user_id() -> int:
