@@ -12,7 +12,7 @@ from webapp.models.channel import ChannelRow
 from webapp.models.job import DestinationRow, SourceRow
 from webapp.models.setting import Setting
 from webapp.models.user import User
-from webapp.services import audit, heartbeat
+from webapp.services import audit, config_schedule, heartbeat
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
 
@@ -46,6 +46,7 @@ def reseal() -> int:
                     ) from error
                 count += 1
         count += _second_factors(session, sealer) + _heartbeat(session, sealer)
+        count += _config_passphrase(session, sealer)
         audit.note(session, "secrets.rotated", after={"sealed": count})
     return count
 
@@ -74,6 +75,21 @@ def _heartbeat(session: Session, sealer: Sealer) -> int:
         raise SecretError(
             "The heartbeat address cannot be opened with the present keys; nothing was changed. "
             "Add the key that sealed it, or enter the address anew under Settings → Monitoring."
+        ) from error
+    return 1
+
+
+def _config_passphrase(session: Session, sealer: Sealer) -> int:
+    row = session.get(Setting, config_schedule.SECRET)
+    if row is None:
+        return 0
+    try:
+        row.value = sealer.reseal(row.value)
+    except SecretError as error:
+        raise SecretError(
+            "The passphrase of the configuration backup cannot be opened with the present keys; "
+            "nothing was changed. Add the key that sealed it, or enter the passphrase anew under "
+            "Settings → Configuration backup."
         ) from error
     return 1
 

@@ -16,7 +16,14 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
 
-from webapp.services import backup_proofs, bells, due_jobs, schedules, system_errors
+from webapp.services import (
+    backup_proofs,
+    bells,
+    config_schedule,
+    due_jobs,
+    schedules,
+    system_errors,
+)
 from webapp.services.due_jobs import Scheduled
 
 logger = logging.getLogger(__name__)
@@ -87,6 +94,7 @@ class Scheduler:
         for job_id in due_jobs.overdue():
             self._serve(job_id)
         backup_proofs.begin_due()
+        config_schedule.begin_due(self._app)
 
     def _release(self) -> None:
         try:

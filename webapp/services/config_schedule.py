@@ -1,0 +1,221 @@
+"""Configuration backups by schedule: stored at a destination, the newest ones kept."""
+
+import json
+import logging
+import threading
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from flask import Flask
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.backup.destinations.base import Destination
+from webapp.core import clock, passphrase
+from webapp.core.errors import InvalidError, SecretError
+from webapp.core.secrets import resolve
+from webapp.models.job import DestinationRow
+from webapp.models.setting import Setting
+from webapp.services import config_backups, cron, preferences, schedules, system_errors
+from webapp.services.config_backups import COMPONENT, ExportFile
+from webapp.services.destinations import open_destination
+from webapp.services.installation import installation
+from webapp.services.transaction import reading, transaction
+
+logger = logging.getLogger(__name__)
+
+KEY: Final = "config_schedule"
+SECRET: Final = "config_schedule_secret"  # noqa: S105 - the name of the row
+FOLDER: Final = "dbackup-config"
+MOST_KEPT: Final = 1000
+GONE: Final = "The destination of the configuration backup was deleted. Choose another one."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """When configuration backups are made, and what became of the last one."""
+
+    enabled: bool = False
+    schedule: str = "30 3 * * *"
+    destination_id: int | None = None
+    keep_last: int = 30
+    sealed: bool = True
+    """With the secrets, under the stored passphrase."""
+    has_passphrase: bool = False
+    served_until: str = ""
+    """Up to here every time of the schedule was tried, ISO 8601."""
+    last_at: str = ""
+    last_file: str = ""
+    last_error: str = ""
+
+    @property
+    def last_moment(self) -> datetime | None:
+        """Return when it was last tried."""
+        return datetime.fromisoformat(self.last_at) if self.last_at else None
+
+
+def current() -> Plan:
+    """Return how it is set."""
+    with reading() as session:
+        return _load(session)
+
+
+def save(
+    *,
+    enabled: bool,
+    schedule: str,
+    destination_id: int | None,
+    keep_last: int,
+    sealed: bool,
+    typed: str,
+) -> None:
+    """Store the plan; an empty passphrase keeps the stored one.
+
+    Raises:
+        InvalidError: a value cannot be used; `field` names it.
+    """
+    with transaction() as session:
+        before = _load(session)
+        if enabled and (
+            destination_id is None or session.get(DestinationRow, destination_id) is None
+        ):
+            raise InvalidError("Choose where it is stored.", "destination_id")
+        cron.parse(schedule)
+        if not 1 <= keep_last <= MOST_KEPT:
+            raise InvalidError(f"Enter a number from 1 to {MOST_KEPT}.", "keep_last")
+        if typed:
+            passphrase.require_strong(typed)
+            session.merge(Setting(key=SECRET, value=installation().sealer.seal({"typed": typed})))
+        if enabled and sealed and not (typed or before.has_passphrase):
+            raise InvalidError("Enter a passphrase, or leave the secrets out.", "passphrase")
+        if not sealed and (row := session.get(Setting, SECRET)) is not None:
+            session.delete(row)
+        plan = replace(
+            before,
+            enabled=enabled,
+            schedule=" ".join(schedule.split()),
+            destination_id=destination_id,
+            keep_last=keep_last,
+            sealed=sealed,
+            served_until=clock.now().isoformat(),
+        )
+        _store(session, plan)
+
+
+_at_work = threading.Lock()
+
+
+def begin_due(app: Flask) -> threading.Thread | None:
+    """Make the configuration backup that is due, in a thread of its own; None when none is."""
+    plan = current()
+    if not plan.enabled or not _is_due(plan) or not _at_work.acquire(blocking=False):
+        return None
+
+    def work() -> None:
+        try:
+            with app.app_context():
+                run()
+        except Exception as error:
+            with app.app_context():
+                logger.exception("configuration backup by schedule stumbled")
+                system_errors.report(COMPONENT, error)
+        finally:
+            _at_work.release()
+
+    thread = threading.Thread(target=work, name="configuration-backup", daemon=True)
+    thread.start()
+    return thread
+
+
+def run() -> Plan:
+    """Make a configuration backup as the plan says, and note how it ended.
+
+    Success publishes config_backup, failure system_error.
+    """
+    with transaction() as session:
+        plan = replace(_load(session), served_until=clock.now().isoformat())
+        _store(session, plan)
+    file, trouble = "", ""
+    try:
+        file = _back_up(plan)
+    except InvalidError as error:  # by schedule nobody sees it, so it is reported, too
+        logger.exception("configuration backup by schedule failed")
+        system_errors.report(COMPONENT, error)
+        trouble = str(error)
+    except Exception as error:  # reported by back_up already
+        logger.exception("configuration backup by schedule failed")
+        trouble = system_errors.describe(error)
+    with transaction() as session:
+        done = replace(
+            _load(session),
+            last_at=clock.now().isoformat(),
+            last_file=file or plan.last_file,
+            last_error=trouble,
+        )
+        _store(session, done)
+    return done
+
+
+def _back_up(plan: Plan) -> str:
+    with reading() as session:
+        row = session.get(DestinationRow, plan.destination_id) if plan.destination_id else None
+        secret = session.get(Setting, SECRET)
+    if row is None:
+        raise InvalidError(GONE)
+    typed = None
+    if plan.sealed:
+        if secret is None:
+            raise InvalidError("The passphrase of the configuration backup is not set.")
+        typed = _passphrase(secret.value)
+
+    def store(file: ExportFile) -> None:
+        destination = open_destination(row)
+        with destination.open_write(f"{FOLDER}/{file.name}") as writer:
+            writer.write(file.content)
+        _prune(destination, plan.keep_last)
+
+    return config_backups.back_up(typed, destination=row.name, store=store).name
+
+
+def _passphrase(sealed: str) -> str:
+    try:
+        return str(resolve(installation().sealer.open(sealed)["typed"]))
+    except SecretError as error:
+        raise InvalidError(f"The passphrase cannot be opened. {error}") from error
+
+
+def _prune(destination: Destination, keep_last: int) -> None:
+    """Delete all but the newest ones; their names sort by time."""
+    keys = sorted(
+        entry.key
+        for entry in destination.list(f"{FOLDER}/dbackup-config-")
+        if entry.key.endswith(".json")
+    )
+    for key in keys[: -max(keep_last, 1)]:
+        destination.delete(key)
+
+
+def _is_due(plan: Plan) -> bool:
+    zone = preferences.current().timezone
+    now = clock.now()
+    since = datetime.fromisoformat(plan.served_until) if plan.served_until else now
+    after = min(since, now)  # a clock that was set back silences nothing for long
+    due = schedules.upcoming(plan.schedule, zone, 1, after)
+    return bool(due) and due[0] <= now
+
+
+def _load(session: Session) -> Plan:
+    rows = {
+        row.key: row.value
+        for row in session.scalars(select(Setting).where(Setting.key.in_((KEY, SECRET))))
+    }
+    values = json.loads(rows.get(KEY, "{}"))
+    known = {name: value for name, value in values.items() if name in Plan.__dataclass_fields__}
+    return Plan(**(known | {"has_passphrase": SECRET in rows}))
+
+
+def _store(session: Session, plan: Plan) -> None:
+    values = asdict(plan)
+    del values["has_passphrase"]
+    session.merge(Setting(key=KEY, value=json.dumps(values)))
