@@ -37,23 +37,33 @@ class AuditEntry(Base):
 
 GUARDS: Final = {
     "sqlite": (
-        "CREATE TRIGGER IF NOT EXISTS audit_entry_is_final BEFORE UPDATE ON audit_entry "
-        "BEGIN SELECT RAISE(ABORT, 'the audit log cannot be changed'); END",
-        "CREATE TRIGGER IF NOT EXISTS audit_entry_stays BEFORE DELETE ON audit_entry "
-        f"WHEN OLD.at > datetime('now', '-{SHORTEST_RETENTION} days') "
-        "BEGIN SELECT RAISE(ABORT, 'the audit log cannot be changed'); END",
+        (
+            "CREATE TRIGGER IF NOT EXISTS audit_entry_is_final BEFORE UPDATE ON audit_entry "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log cannot be changed'); END"
+        ),
+        (
+            "CREATE TRIGGER IF NOT EXISTS audit_entry_stays BEFORE DELETE ON audit_entry "
+            f"WHEN OLD.at > datetime('now', '-{SHORTEST_RETENTION} days') "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log cannot be changed'); END"
+        ),
     ),
     "postgresql": (
-        "CREATE OR REPLACE FUNCTION audit_entry_guard() RETURNS trigger LANGUAGE plpgsql AS $$ "
-        "BEGIN IF TG_OP = 'DELETE' AND OLD.at <= (now() AT TIME ZONE 'UTC') "
-        f"- interval '{SHORTEST_RETENTION} days' THEN RETURN OLD; END IF; "
-        "RAISE EXCEPTION 'the audit log cannot be changed'; END $$",
+        (
+            "CREATE OR REPLACE FUNCTION audit_entry_guard() RETURNS trigger LANGUAGE plpgsql AS $$ "
+            "BEGIN IF TG_OP = 'DELETE' AND OLD.at <= (now() AT TIME ZONE 'UTC') "
+            f"- interval '{SHORTEST_RETENTION} days' THEN RETURN OLD; END IF; "
+            "RAISE EXCEPTION 'the audit log cannot be changed'; END $$"
+        ),
         "DROP TRIGGER IF EXISTS audit_entry_is_final ON audit_entry",
-        "CREATE TRIGGER audit_entry_is_final BEFORE UPDATE OR DELETE ON audit_entry "
-        "FOR EACH ROW EXECUTE FUNCTION audit_entry_guard()",
+        (
+            "CREATE TRIGGER audit_entry_is_final BEFORE UPDATE OR DELETE ON audit_entry "
+            "FOR EACH ROW EXECUTE FUNCTION audit_entry_guard()"
+        ),
         "DROP TRIGGER IF EXISTS audit_entry_is_kept ON audit_entry",
-        "CREATE TRIGGER audit_entry_is_kept BEFORE TRUNCATE ON audit_entry "
-        "FOR EACH STATEMENT EXECUTE FUNCTION audit_entry_guard()",
+        (
+            "CREATE TRIGGER audit_entry_is_kept BEFORE TRUNCATE ON audit_entry "
+            "FOR EACH STATEMENT EXECUTE FUNCTION audit_entry_guard()"
+        ),
     ),
 }
 """What makes the table append-only, by database. Each may be run again."""
