@@ -299,6 +299,7 @@ def upgrade() -> None:
         batch_op.create_index('ix_artifact_destination_id_id', ['destination_id', 'id'], unique=False)
         batch_op.create_index('ix_artifact_destination_id_key', ['destination_id', 'key'], unique=True)
         batch_op.create_index(batch_op.f('ix_artifact_job_id'), ['job_id'], unique=False)
+        batch_op.create_index('ix_artifact_size', ['size'], unique=False)
 
     op.create_table('event',
     sa.Column('id', sa.String(length=36), nullable=False),
@@ -447,6 +448,7 @@ def downgrade() -> None:
 
     op.drop_table('event')
     with op.batch_alter_table('artifact', schema=None) as batch_op:
+        batch_op.drop_index('ix_artifact_size')
         batch_op.drop_index(batch_op.f('ix_artifact_job_id'))
         batch_op.drop_index('ix_artifact_destination_id_key')
         batch_op.drop_index('ix_artifact_destination_id_id')

@@ -222,7 +222,7 @@ TABLE: Final = (
     *_operator(200, "GET /restores/upload"),
     *_operator(422, "POST /restores/upload"),
     *_operator(303, ("POST /restores", {"artifact": "{artifact_id}", "target": "{target}"})),
-    *_admin(422, "POST /settings/configuration-backup/schedule"),
+    *_admin(303, "POST /settings/configuration-backup/schedule"),
     # sources and destinations -------------------------------------------------------------------
     *_viewer(200, "GET /sources", "GET /destinations"),
     *_operator(

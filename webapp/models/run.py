@@ -92,6 +92,7 @@ class ArtifactRow(Base):
     __table_args__ = (
         Index("ix_artifact_destination_id_key", "destination_id", "key", unique=True),
         Index("ix_artifact_destination_id_id", "destination_id", "id"),
+        Index("ix_artifact_size", "size"),  # covers the sum of all
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

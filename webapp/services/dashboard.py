@@ -17,7 +17,7 @@ from webapp.models.channel import ChannelRow
 from webapp.models.delivery import OPEN_STATES, Delivery, EventRow, State
 from webapp.models.job import DestinationRow, Job, SourceRow
 from webapp.models.routing import GlobalChannel
-from webapp.models.run import Outcome, Run
+from webapp.models.run import ArtifactRow, Outcome, Run
 from webapp.models.setting import Setting
 from webapp.services import channel_status, dashboard_runs
 from webapp.services.channel_status import Health, Status
@@ -65,6 +65,8 @@ class Stats:
     stored_day: int
     """Bytes of the backups made within 24 hours."""
     stored_week: int
+    kept: int
+    """Bytes of all backups that are listed."""
     delivered: int
     """Messages within 24 hours, at most MOST; tests are left out."""
     retrying: int
@@ -124,6 +126,7 @@ def stats() -> Stats:
     with reading() as session:
         states = [state for state in dashboard_runs.job_states(session) if state.enabled]
         today, week = _runs(session, now)
+        kept = session.scalar(select(func.coalesce(func.sum(ArtifactRow.size), 0))) or 0
         delivered = _count(session, _ended_since(now - DAY, State.SENT))
         undelivered = _undelivered(session, now)
         retrying = _count(
@@ -142,6 +145,7 @@ def stats() -> Stats:
         finished=sum(ended.runs for ended in today.values()),
         stored_day=sum(ended.size for ended in today.values()),
         stored_week=sum(ended.size for ended in (*today.values(), *week.values())),
+        kept=int(kept),
         delivered=delivered,
         retrying=retrying,
         undelivered=undelivered,
