@@ -366,7 +366,7 @@ def upgrade() -> None:
         batch_op.create_index('ix_delivery_fallback_for', ['fallback_for'], unique=False, sqlite_where=sa.text('fallback_for IS NOT NULL'), postgresql_where=sa.text('fallback_for IS NOT NULL'))
         batch_op.create_index('ix_delivery_open', ['next_attempt_at', 'id'], unique=False, sqlite_where=sa.text('next_attempt_at IS NOT NULL'), postgresql_where=sa.text('next_attempt_at IS NOT NULL'))
         batch_op.create_index('ix_delivery_state_id', ['state', 'id'], unique=False)
-        batch_op.create_index('ix_delivery_unseen', ['state', 'id'], unique=False, sqlite_where=sa.text("state = 'expired' AND seen_at IS NULL"), postgresql_where=sa.text("state = 'expired' AND seen_at IS NULL"))
+        batch_op.create_index('ix_delivery_unseen', ['id'], unique=False, sqlite_where=sa.text("state || '' = 'expired' AND seen_at IS NULL"), postgresql_where=sa.text("state || '' = 'expired' AND seen_at IS NULL"))
 
     op.create_table('restore',
     sa.Column('id', sa.Integer(), nullable=False),
@@ -428,7 +428,7 @@ def downgrade() -> None:
 
     op.drop_table('restore')
     with op.batch_alter_table('delivery', schema=None) as batch_op:
-        batch_op.drop_index('ix_delivery_unseen', sqlite_where=sa.text("state = 'expired' AND seen_at IS NULL"), postgresql_where=sa.text("state = 'expired' AND seen_at IS NULL"))
+        batch_op.drop_index('ix_delivery_unseen', sqlite_where=sa.text("state || '' = 'expired' AND seen_at IS NULL"), postgresql_where=sa.text("state || '' = 'expired' AND seen_at IS NULL"))
         batch_op.drop_index('ix_delivery_state_id')
         batch_op.drop_index('ix_delivery_open', sqlite_where=sa.text('next_attempt_at IS NOT NULL'), postgresql_where=sa.text('next_attempt_at IS NOT NULL'))
         batch_op.drop_index('ix_delivery_fallback_for', sqlite_where=sa.text('fallback_for IS NOT NULL'), postgresql_where=sa.text('fallback_for IS NOT NULL'))

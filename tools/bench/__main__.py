@@ -30,6 +30,8 @@ PAGES: Final = 300
 TOGGLES: Final = 600
 MESSAGES: Final = 150
 EVENTS: Final = 223  # of nine deliveries each: 2,007
+SHORT_HISTORY: Final = 1000
+LONG_HISTORY: Final = 1_000_000
 PAGE: Final = "/settings/notifications"
 TOGGLE: Final = f"{PAGE}/events/user_login/toggle"
 
@@ -49,6 +51,7 @@ def main() -> int:
         _start(table, instance)
         _serve(table, instance, peer, Path(folder), htmx)
         _deliver(table, Path(folder))
+        _history(table, Path(folder))
     print(f"\n{table}")
     return 0
 
@@ -128,6 +131,19 @@ def _deliver(table: Table, folder: Path) -> None:
     ]
     table.add("commit to received", median(took[10:]), "ms", goal=2.4, digits=2)
     table.add("commit to received, p99", p99(took[10:]), "ms", digits=2)
+
+
+def _history(table: Table, folder: Path) -> None:
+    """Ask the same of a short and of a long history, one after the other."""
+    found = []
+    for old in (SHORT_HISTORY, LONG_HISTORY):
+        instance = Instance(folder / f"history-{old}", free_port())
+        instance.dbackup("users", "list")
+        found.append(json.loads(instance.python("tools.bench.history", str(old))))
+    short, long = found
+    for name, took in long.items():
+        what = f"{name}, {LONG_HISTORY:,} deliveries ({took:.1f} ms) / {SHORT_HISTORY:,}"
+        table.add(what, took / short[name], "×", goal=1.5, digits=2)
 
 
 def _timed(act: Callable[[int], object], count: int) -> list[float]:
