@@ -395,6 +395,7 @@ def test_a_test_polls_until_each_channel_has_answered_and_then_says_so(admin: Br
         "On-call phone",
     ]
     assert "404 Unknown Webhook. Create a new one there." in words(strip)
+    assert "It answered 200." in words(strip)
     button = one(answer, "#run-test-restore_failure")
     assert (words(button), button["type"]) == ("Test Restore Failed", "submit")
     assert answered(admin, "announce") == "Test of Restore Failed finished: 1 sent, 1 failed"

@@ -16,6 +16,7 @@ from tests.notify.samples import DELIVERY_ID, HOSTILE, LONG_ERROR, failure, host
 from tests.servers.names import Names
 from tests.servers.smtp import MailServer
 from webapp.core.errors import PermanentError, TransientError
+from webapp.notify import outbound
 from webapp.notify.channels.email import Email
 from webapp.notify.message import Message
 from webapp.notify.outbound import Outbound
@@ -367,6 +368,15 @@ def test_a_server_that_hangs_is_left_by_the_watchdog(
     with pytest.raises(TransientError, match=r"did not finish within 0\.5 s") as caught:
         send(channel(mail_server), way_out)
     assert caught.value.maybe_sent
+
+
+def test_a_server_that_falls_silent_is_not_said_to_have_hung_up(
+    mail_server: MailServer, way_out: Outbound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound, "READ_SECONDS", 0.3)
+    mail_server.hang_seconds = 2
+    with pytest.raises(TransientError, match="did not answer in time"):
+        send(channel(mail_server), way_out)
 
 
 def test_an_unknown_host_needs_a_person(

@@ -162,7 +162,7 @@ class Email(Channel):
         Trouble(
             "535 / 534",
             "User name or password is wrong.",
-            "Enter them again. Gmail and others demand an app password.",
+            "Enter both again. Gmail and others demand an app password.",
         ),
         Trouble(
             "530 / 5.7.0 / 5.7.57",
@@ -188,7 +188,7 @@ class Email(Channel):
         Trouble(
             "550 5.1.1 / 5.1.1 / 551 / 553",
             "The server does not know this recipient.",
-            "Correct the addresses under To. Other recipients got the mail.",
+            "Correct the addresses under To. The mail went to the others, if there are any.",
         ),
         Trouble(
             "5.7.60 / 5.7.1 / 554",
@@ -420,7 +420,8 @@ class Email(Channel):
                 advice="Use ASCII letters, digits and signs.",
                 breaks_channel=True,
             )
-        if isinstance(error, TimeoutError):
+        # smtplib turns silence into a disconnection
+        if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
             words = f"{self._host} did not answer in time."
         else:
             words = f"{self._host} closed the connection."
