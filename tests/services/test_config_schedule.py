@@ -87,6 +87,7 @@ def test_a_failure_is_a_system_error_and_shown(
     [
         ({"typed": ""}, "passphrase"),
         ({"typed": "short"}, "passphrase"),
+        ({"typed": "env:NOBODY_SET_THIS"}, "passphrase"),
         ({"schedule": "whenever"}, "schedule"),
         ({"keep_last": 0}, "keep_last"),
         ({"destination_id": 999}, "destination_id"),

@@ -85,7 +85,7 @@ def save(
         if not 1 <= keep_last <= MOST_KEPT:
             raise InvalidError(f"Enter a number from 1 to {MOST_KEPT}.", "keep_last")
         if typed:
-            passphrase.require_strong(typed)
+            _require_strong(typed)
             session.merge(Setting(key=SECRET, value=installation().sealer.seal({"typed": typed})))
         if enabled and sealed and not (typed or before.has_passphrase):
             raise InvalidError("Enter a passphrase, or leave the secrets out.", "passphrase")
@@ -101,6 +101,14 @@ def save(
             served_until=clock.now().isoformat(),
         )
         _store(session, plan)
+
+
+def _require_strong(typed: str) -> None:
+    """Refuse a passphrase, or a reference to one, that cannot be used."""
+    try:
+        passphrase.require_strong(str(resolve(typed)))
+    except SecretError as error:
+        raise InvalidError(str(error), "passphrase") from error
 
 
 _at_work = threading.Lock()

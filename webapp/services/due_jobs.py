@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.core import clock, text
+from webapp.core import clock
 from webapp.core.errors import ConflictError, InvalidError
 from webapp.models.job import Job
 from webapp.models.run import RunLine, Trigger
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 LEASE_NAME: Final = "scheduler"
 LEASE: Final = timedelta(seconds=20)
 GRACE: Final = timedelta(hours=1)
-"""How late a run may still start."""
+"""How late a run may still start; two texts below say it, too."""
 MOST: Final = 1000
 MOMENT: Final = timedelta(microseconds=1)
 AHEAD: Final = timedelta(minutes=1)
@@ -112,8 +112,7 @@ def _record_missed(session: Session, job: Job, late: list[datetime]) -> int:
     job.served_until = late[-1]
     why = f"Run {busy[0].id} of this job was still going." if busy else NOBODY
     times = "" if len(late) == 1 else f" {len(late)} starts were missed."
-    hours = text.duration(GRACE)
-    reason = f"It was due and did not start within {hours}. {why}{times}"
+    reason = f"It was due and did not start within an hour. {why}{times}"
     return run_end.record_missed(session, job, late[-1], len(late), reason)
 
 
@@ -122,7 +121,7 @@ def _note(session: Session, job: Job, due: datetime, error: ConflictError) -> No
     at = due.astimezone(ZoneInfo(job.timezone))
     words = (
         f"The schedule wanted to start this job at {at:%H:%M} ({job.timezone}), and this run is "
-        f"still going. It starts when this run ends, if that is within {text.duration(GRACE)}."
+        "still going. It starts when this run ends, if that is within an hour."
     )
     for run in run_end.running(session, job.id):
         said = select(RunLine.id).where(RunLine.run_id == run.id, RunLine.text == words)

@@ -59,9 +59,9 @@ MENU: Final = (
     Group(
         "Backups",
         (
-            _entry("Jobs", "arrow-repeat", "jobs", "job_notifications"),
+            _entry("Jobs", "arrow-repeat", "jobs", "job_notifications", "retention"),
             _entry("Runs", "clock-history", "runs"),
-            _entry("Storage Explorer", "folder2-open", "storage"),
+            _entry("Storage Explorer", "folder2-open", "storage", "storage_files"),
             _entry("Restore", "arrow-counterclockwise", "restores"),
         ),
     ),
