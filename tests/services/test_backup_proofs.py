@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import psycopg
+import pymysql
 import pytest
 from flask import Flask
+from pymysql.cursors import Cursor
 from sqlalchemy import select
 
 from tests.factories import make_destination, make_job, make_source
 from tests.services.restoring import fill, items, reload, sqlite_artifact, store
-from tests.services_needed import HOST, PORT, require_postgres
+from tests.services_needed import HOST, PORT, mariadb_url, require_mariadb, require_postgres
 from webapp.core import clock
 from webapp.core.errors import InvalidError
 from webapp.models.delivery import EventRow
@@ -268,3 +271,55 @@ def test_a_postgresql_database_in_use_is_replaced(
     with psycopg.connect(url) as database:
         assert database.execute("SELECT count(*) FROM item").fetchone() == (1234,)
     assert ours(server) == []
+
+
+# MariaDB --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def maria(app: Flask) -> Iterator[tuple[str, SourceRow, Cursor]]:
+    require_mariadb()
+    url = urlsplit(mariadb_url())
+    login = {
+        "host": url.hostname or HOST,
+        "port": url.port or 3306,
+        "user": unquote(url.username or "root"),
+        "password": unquote(url.password or ""),
+    }
+    name = f"dbackup_test_{secrets.token_hex(6)}"
+    with (
+        closing(pymysql.connect(**login, autocommit=True)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f"CREATE DATABASE `{name}`")
+        cursor.execute(f"CREATE TABLE `{name}`.item (id INT PRIMARY KEY)")
+        cursor.execute(f"INSERT INTO `{name}`.item VALUES (1), (2), (3)")
+        yield (
+            name,
+            make_source(type="mysql", name="maria", config=login | {"database": name}),
+            cursor,
+        )
+        cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+
+def trials(cursor: Cursor) -> int:
+    return int(cursor.execute("SHOW DATABASES LIKE 'dbackup\\_trial\\_%'"))
+
+
+def test_a_mariadb_backup_is_proven_and_restored_over_what_is_there(
+    maria: tuple[str, SourceRow, Cursor], tmp_path: Path
+) -> None:
+    name, source, cursor = maria
+    place = make_destination(config={"path": str(tmp_path / "nas")})
+    artifact = store(source, place, "shop/1.sql.gz")
+    restores.prove(artifact.id, requested_by="Mara")
+    trial = carry_out()
+    assert (trial.error, trial.counts) == (None, [["item", 3]])
+    assert trials(cursor) == 0
+    cursor.execute(f"DELETE FROM `{name}`.item")
+    restores.request(
+        artifact.id, target=name, source_id=source.id, requested_by="Mara", overwrite=True,
+        confirm=name,
+    )  # fmt: skip
+    assert carry_out().error is None
+    assert cursor.execute(f"SELECT * FROM `{name}`.item") == 3

@@ -16,7 +16,7 @@ from webapp.backup.sources.sqlite import Sqlite
 from webapp.models.delivery import EventRow
 from webapp.models.job import Job
 from webapp.models.run import Outcome, Run
-from webapp.services import processes, runs
+from webapp.services import bells, processes, run_settings, runs
 from webapp.services.transaction import reading, transaction
 from webapp.workers import runner as runner_module
 from webapp.workers.runner import Runner
@@ -139,3 +139,21 @@ def test_an_error_of_the_runner_itself_is_reported(
 def types() -> list[str]:
     with reading() as session:
         return list(session.scalars(select(EventRow.type)))
+
+
+def test_the_settings_say_how_many_run_at_once(app: Flask) -> None:
+    run_settings.save(1)
+    made = runner_module.start(app)
+    assert alive(made) == 1
+    for count in (3, 1):
+        run_settings.save(count)
+        deadline = time.monotonic() + 10
+        while alive(made) != count and time.monotonic() < deadline:
+            bells.run_waiting.ring()
+            time.sleep(0.05)
+        assert alive(made) == count
+    assert made.stop()
+
+
+def alive(made: Runner) -> int:
+    return sum(thread.is_alive() for thread in made._threads)
