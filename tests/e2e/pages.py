@@ -18,6 +18,7 @@ PAGES: Final[dict[str, Address]] = {
     "channel delete": lambda demo: f"/channels/{demo.channels['db-backups'].id}/delete",
     "settings notifications": lambda demo: f"/settings/notifications?test={demo.trial_id}",
     "settings general": lambda demo: "/settings/general",
+    "settings monitoring": lambda demo: "/settings/monitoring",
     "settings configuration backup": lambda demo: "/settings/configuration-backup",
     "deliveries": lambda demo: "/deliveries",
     "deliveries none": lambda demo: "/deliveries?q=nothing-has-this-name",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from flask import Flask
-from werkzeug.routing import Rule
+from werkzeug.routing import IntegerConverter, Rule
 
 from tests.browser import Browser
 from tests.conftest import make_settings
@@ -20,7 +20,7 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> list[Rule]:
 
 def address(app: Flask, rule: Rule) -> str:
     values = {
-        name: "1" if "Integer" in type(rule._converters[name]).__name__ else "x"
+        name: "1" if isinstance(rule._converters[name], IntegerConverter) else "x"
         for name in rule.arguments
     }
     return app.url_map.bind("localhost").build(
