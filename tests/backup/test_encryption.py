@@ -137,6 +137,7 @@ def test_the_sealed_key_lies_beside_the_artifacts_once_for_each_passphrase(
         (str(pyrage.x25519.Identity.generate()), "Enter the private key that belongs to it"),
         ("AGE-SECRET-KEY-1NONSENSE", "The private key cannot be read"),
     ],
+    ids=["nothing", "another passphrase", "another key", "no key"],  # keys are made at random
 )
 def test_what_does_not_open_it_is_refused_in_words(
     tmp_path: Path, shop: Sqlite, local: Local, sealed: Encryption, unlock: str, words: str
@@ -190,6 +191,7 @@ def test_a_cancelled_backup_leaves_no_thread_and_no_file(shop: Sqlite, local: Lo
         (str(pyrage.x25519.Identity.generate()), "That is a private key"),
         ("\n".join(str(pyrage.x25519.Identity.generate().to_public()) for _ in range(21)), "20"),
     ],
+    ids=["nothing", "a comment", "nonsense", "no ssh key", "a private key", "too many"],
 )
 def test_what_is_no_recipient_is_refused(typed: str, words: str) -> None:
     with pytest.raises(InvalidError, match=words) as caught:
