@@ -208,10 +208,27 @@ def test_retries_end_as_expired_after_a_day(later: Callable[[timedelta], None]) 
     assert "No answer" in (row.reason or "")
 
 
-def test_what_waited_longer_than_a_day_expires_without_another_attempt(
+def test_what_waited_longer_than_a_day_gets_one_last_try(
     later: Callable[[timedelta], None],
 ) -> None:
     delivery_id = queue(make_channel())
+    later(timedelta(hours=25))
+    finish(claim_one(), error=TransientError("No answer"))
+    assert stored(delivery_id).state == State.EXPIRED
+
+
+def test_what_waited_longer_than_a_day_still_arrives(later: Callable[[timedelta], None]) -> None:
+    delivery_id = queue(make_channel())
+    later(timedelta(hours=25))
+    finish(claim_one(), receipt=SENT)
+    assert stored(delivery_id).state == State.SENT
+
+
+def test_an_attempt_without_a_result_after_a_day_is_not_repeated(
+    later: Callable[[timedelta], None],
+) -> None:
+    delivery_id = queue(make_channel())
+    claim_one()
     later(timedelta(hours=25))
     assert claims.claim_due(10).claims == []
     assert stored(delivery_id).state == State.EXPIRED

@@ -104,7 +104,8 @@ def _closed_without_attempt(session: Session, row: DueRow, now: datetime) -> boo
     """Close a due delivery that must not be sent any more; say whether that was so."""
     if row.state == State.SENDING:
         _write_lost_attempt(session, row, now)
-    if row.expires_at is not None and now >= row.expires_at:
+    if row.state == State.SENDING and row.expires_at is not None and now >= row.expires_at:
+        # others get one last try however late: the server may have been off for longer than a day
         values: dict[str, Any] = {"state": State.EXPIRED, "reason": EXPIRED}
     elif row.config is None:
         values = {"state": State.FAILED, "reason": CHANNEL_GONE}
