@@ -16,7 +16,7 @@ ASSET_SECONDS: Final = 365 * 24 * 3600  # their address changes with their conte
 VENDORED_HTMX: Final = "vendor/htmx.min.js"  # put there by `make vendor`
 STRICT_TRANSPORT: Final = "max-age=31536000"  # not for subdomains: they may be somebody else's
 UNUSED_FEATURES: Final = (
-    *("accelerometer", "autoplay", "bluetooth", "camera", "display-capture", "fullscreen"),
+    *("accelerometer", "autoplay", "camera", "display-capture", "fullscreen"),
     *("geolocation", "gyroscope", "hid", "magnetometer", "microphone", "midi", "payment"),
     *("screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
 )
