@@ -120,8 +120,8 @@ def test_a_fresh_instance_serves_its_setup_page_and_says_where(server: Server) -
     status, page = server.get("/login")
     assert status == 200
     assert 'action="/setup"' in page
-    keys = [server.path / "secret_key", server.path / "encryption_keys"]
-    assert [key.stat().st_mode & 0o777 for key in keys] == [0o600, 0o600]
+    files = [server.path / name for name in ("secret_key", "encryption_keys", "dbackup.db")]
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600] * 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -119,7 +119,12 @@ def serve(settings: Settings, *, prepare: Callable[[Flask], None] | None = None)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    What the product writes (database, keys, backups) is for its own user only, also in a directory
+    that others may look into.
+    """
+    os.umask(0o077)
     dbackup.main(prog_name="dbackup")
 
 
