@@ -7,6 +7,17 @@ from typing import Final
 import pytest
 
 REQUIRE_ALL: Final = "DBACKUP_TEST_REQUIRE_ALL"
+SLOW: Final = "DBACKUP_TEST_SLOW"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow suite to `make slow`: it is another command, not a test that was skipped."""
+    if os.environ.get(SLOW) == "1":
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -46,7 +46,7 @@ def test_the_type_picker_keeps_the_name_and_the_focus(signed_in: OpenPage) -> No
     page = signed_in("/sources/new")
     page.get_by_label("Name", exact=True).fill("Shop")
     page.locator("#type-postgresql").focus()
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")  # from the first to the last
     expect(page.get_by_label("Database file")).to_be_visible()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Shop")
     expect(page.locator("#type-sqlite")).to_be_focused()

@@ -105,7 +105,7 @@ def test_a_fault_is_repeated_under_the_same_id_until_it_is_over(
 
 ACCEPTED: dict[str, dict[str, Any]] = {
     "one byte of the body a second": {"body": b"slow" * 10, "drip_body": 1.0},
-    "headers that never end after the status": {"drip_headers": 0.01},
+    "headers that never end after the status": {"drip_headers": 0.002},
     "a body that stalls": {"body": b"x" * 10, "headers": {"Content-Length": "4711"}},
     "garbage as an answer": {"body": bytes(range(256)) * 40},
     "a false length": {"body": b"x" * 100, "headers": {"Content-Length": "7"}},

@@ -3,7 +3,6 @@
 Some hundred messages here; at least 100,000 with DBACKUP_TEST_SLOW=1 (make slow).
 """
 
-import os
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
@@ -30,7 +29,6 @@ QUICK: Final = 60  # messages for each type
 SLOW: Final = 500  # in each batch; the memory that hypothesis takes grows with them
 BATCHES: Final = 24
 ENOUGH: Final = 100_000
-IS_SLOW: Final = os.environ.get("DBACKUP_TEST_SLOW") == "1"
 
 FRAGMENTS: Final = (
     *(value[:60] for value in HOSTILE),
@@ -108,7 +106,6 @@ def test_every_message_would_be_taken_as_it_is(kind: str, message: Message) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.skipif(not IS_SLOW, reason="takes minutes: DBACKUP_TEST_SLOW=1, or make slow")
 @pytest.mark.parametrize("batch", range(BATCHES))
 @settings(
     max_examples=SLOW,
