@@ -3,11 +3,12 @@ has, so that the browser checks the hash of the page's script tag.
 """
 
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,6 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
-from waitress.server import create_server
 
 from tests.browser import PASSWORD
 from tests.conftest import make_settings
@@ -33,7 +33,9 @@ from webapp.app import create_app
 from webapp.core.settings import HTMX_URL
 from webapp.models import db
 from webapp.models.user import Role
+from webapp.services.installation import installation
 from webapp.workers import runtime
+from webapp.workers.http import Http
 
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1440, "height": 900}
@@ -83,10 +85,21 @@ class Server:
 @contextmanager
 def listening(app: Flask) -> Iterator[Server]:
     """Serve the pages of an application, on a port of its own; nothing else runs."""
-    listener = create_server(app, host="127.0.0.1", port=0, threads=8)
-    threading.Thread(target=listener.run, name="waitress", daemon=True).start()
-    yield Server(f"http://127.0.0.1:{listener.effective_port}", app)
-    listener.close()
+    with app.app_context():
+        http = Http(app, replace(installation().settings, port=0))
+    port = http.port
+    ends = threading.Event()
+
+    def serve() -> None:
+        http.run(lambda: not ends.is_set())
+        http.stop()
+
+    thread = threading.Thread(target=serve, name="http")
+    thread.start()
+    yield Server(f"http://127.0.0.1:{port}", app)
+    ends.set()
+    socket.create_connection(("127.0.0.1", port)).close()  # wakes it: it looks twice a second
+    thread.join()
 
 
 @pytest.fixture

@@ -40,6 +40,12 @@ class Http:
             clear_untrusted_proxy_headers=not settings.trusted_proxies,
         )
 
+    @property
+    def port(self) -> int:
+        """The port that is listened on; worth asking when the settings say 0, "any free one"."""
+        listener = next(item for item in self._sockets.values() if item.accepting)
+        return int(listener.socket.getsockname()[1])
+
     def run(self, is_wanted: Callable[[], bool]) -> None:
         """Answer requests as long as this is wanted."""
         while is_wanted():
