@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,7 +98,8 @@ def listening(app: Flask) -> Iterator[Server]:
     thread.start()
     yield Server(f"http://127.0.0.1:{port}", app)
     ends.set()
-    socket.create_connection(("127.0.0.1", port)).close()  # wakes it: it looks twice a second
+    with suppress(ConnectionRefusedError):  # it has looked by itself, and stopped listening
+        socket.create_connection(("127.0.0.1", port)).close()  # wakes it: it looks twice a second
     thread.join()
 
 
