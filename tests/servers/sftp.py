@@ -47,15 +47,15 @@ class SftpServer:
 
     def hang_up(self) -> None:
         """End all connections."""
-        for transport in self._transports:
-            transport.close()
+        _end(self._transports)
 
     def wrote(self, count: int) -> int:
         """Count what is written; say how an answer to it should be."""
+        made = list(self._transports)  # a connection made after the break is none of these
         if self.breaks_after is not None:
             self.breaks_after -= count
             if self.breaks_after < 0:
-                threading.Thread(target=self.hang_up, daemon=True).start()
+                threading.Thread(target=_end, args=(made,), daemon=True).start()
         if self.room is not None:
             self.room -= count
             if self.room < 0:
@@ -74,6 +74,11 @@ class SftpServer:
             transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, self)
             self._transports.append(transport)
             transport.start_server(event=threading.Event(), server=_Door(self))
+
+
+def _end(transports: list[paramiko.Transport]) -> None:
+    for transport in transports:
+        transport.close()
 
 
 class _Door(paramiko.ServerInterface):

@@ -115,9 +115,9 @@ def states() -> Counter[str]:
         return Counter(session.scalars(select(Delivery.state)).all())
 
 
-def until_sent(count: int, seconds: float) -> None:
+def until_all(state: State, count: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while states() != {State.SENT: count}:
+    while states() != {state: count}:
         assert time.monotonic() < deadline, states()
         time.sleep(0.05)
 
@@ -133,7 +133,7 @@ def test_nothing_is_sent_twice_while_both_live(shared: Flask, peer: Peer) -> Non
     rows = hooks(peer, 20)
     with worker("one"), worker("two"):
         publish(rows, 15)
-        until_sent(300, 60)
+        until_all(State.SENT, 300, 60)
         time.sleep(0.3)
     ids = Counter(request.headers["webhook-id"] for request in peer.requests)
     assert len(ids) == 300
@@ -152,6 +152,7 @@ def test_when_one_is_killed_the_other_takes_over_as_its_leases_end(
         peer.before_answer = hold
         publish(rows, 2)
         peer.wait(5)
+        until_all(State.SENDING, 10, 10)  # what is not leased yet would go at once
         first.send_signal(signal.SIGKILL)
         first.wait(10)
     peer.before_answer = None
@@ -169,7 +170,7 @@ def test_when_one_is_killed_the_other_takes_over_as_its_leases_end(
                 .where(Delivery.state == State.SENDING)
                 .values(leased_until=clock.now(), next_attempt_at=clock.now())
             )
-        until_sent(10, 15)
+        until_all(State.SENT, 10, 15)
     ids = Counter(request.headers["webhook-id"] for request in peer.requests)
     assert len(ids) == 10
     assert {key for key, times in ids.items() if times > 1} <= in_flight
