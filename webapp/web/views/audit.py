@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, request, stream_with_context, url_for
 
 from webapp.core import clock
 from webapp.models.user import Role
@@ -63,7 +63,8 @@ def index() -> Response:
 @role_required(Role.ADMIN)
 def export() -> Response:
     """Send what the filters find as a CSV file."""
-    response = Response(audit_log.export(_filters()), mimetype="text/csv")
+    lines = stream_with_context(audit_log.export(_filters()))  # it is read while it is sent
+    response = Response(lines, mimetype="text/csv")
     name = f"dbackup-audit-{clock.now():%Y-%m-%dT%H-%M-%SZ}.csv"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
