@@ -88,7 +88,8 @@ def test_without_javascript_the_page_follows_the_restore_too(
     page = signed_in(f"/restores/new?artifact={artifact.id}", javascript=False)
     page.get_by_label("New file").fill(str(tmp_path / "restored.db"))
     page.get_by_role("button", name="Start restore").click()
-    expect(page.locator("#restore-chip")).to_have_text("Running")
+    # the page looks again by itself every few seconds
+    expect(page.locator("#restore-chip")).to_have_text("Running", timeout=30_000)
     seen.set()
     expect(page.locator("#restore-chip")).to_have_text("Success", timeout=30_000)
 
