@@ -24,12 +24,17 @@ from tools.bench.server import (
     resident_mb,
     serving,
 )
+from webapp.core.settings import PROJECT_ROOT
 
 STARTS: Final = 7
 PAGES: Final = 300
 TOGGLES: Final = 600
 MESSAGES: Final = 150
 EVENTS: Final = 223  # of nine deliveries each: 2,007
+QUEUE: Final = 2_000  # events for one channel whose peer answers at once
+ROUNDS: Final = 3  # of the queue and of plain posts, in turns
+SLOW: Final = 0.2  # seconds that each of nine channels takes
+MORE_EVENTS: Final = 2_223  # of nine deliveries each: 20,007
 SHORT_HISTORY: Final = 1000
 LONG_HISTORY: Final = 1_000_000
 PAGE: Final = "/settings/notifications"
@@ -51,6 +56,7 @@ def main() -> int:
         _start(table, instance)
         _serve(table, instance, peer, Path(folder), htmx)
         _deliver(table, Path(folder))
+        _dispatch(table, Path(folder))
         _history(table, Path(folder))
     print(f"\n{table}")
     return 0
@@ -79,6 +85,10 @@ def _serve(table: Table, instance: Instance, peer: Peer, folder: Path, htmx: byt
         rate = EVENTS * 9 / (max(peer.arrived) - min(peer.arrived))
         time.sleep(2)
         loaded = resident_mb(pid)
+        instance.python("tools.bench.fill", "publish", str(MORE_EVENTS))
+        peer.wait((EVENTS + MORE_EVENTS) * 9, seconds=300)
+        time.sleep(2)
+        grown = resident_mb(pid) - loaded
     bare_pages, bare_toggles, bare_painted = _bare(folder, size, htmx)
     table.add("page", median(pages), "ms", goal=6, bare=median(bare_pages), digits=2)
     table.add("page, size", size, "KB", goal=60)
@@ -89,6 +99,7 @@ def _serve(table: Table, instance: Instance, peer: Peer, folder: Path, htmx: byt
             "click to painted swap", median(painted), "ms", goal=60, bare=median(bare_painted)
         )
     table.add(f"memory after {EVENTS * 9} deliveries", loaded, "MB", goal=130, digits=0)
+    table.add(f"memory, {MORE_EVENTS * 9} deliveries later", grown, "MB", goal=20, digits=0)
     table.add("messages arrived", rate, "a second", digits=0)
 
 
@@ -131,6 +142,39 @@ def _deliver(table: Table, folder: Path) -> None:
     ]
     table.add("commit to received", median(took[10:]), "ms", goal=2.4, digits=2)
     table.add("commit to received, p99", p99(took[10:]), "ms", digits=2)
+
+
+def _dispatch(table: Table, folder: Path) -> None:
+    """Compare the durable queue with plain posts, in turns; then nine channels that are slow."""
+    ratios, plain_rates, fans, added = [], [], [], []
+    for turn in range(ROUNDS):
+        plain = Peer()
+        subprocess.run(
+            [sys.executable, "-m", "tools.bench.plain", plain.url, str(QUEUE)],
+            cwd=PROJECT_ROOT,
+            check=True,
+        )
+        plain_rates.append(_rate(plain))
+        fast, slow = Peer(), Peer(answers_after=SLOW)
+        instance = Instance(folder / f"dispatch-{turn}", free_port())
+        instance.dbackup("users", "list")
+        with instance.started("tools.bench.dispatch", fast.url, slow.url, str(QUEUE)) as process:
+            fast.wait(QUEUE, seconds=120)
+            found = json.loads(process.communicate("\n", timeout=120)[0])
+        ratios.append(_rate(fast) / plain_rates[-1])
+        added.append(found["publish"])
+        fans += [
+            (max(slow.arrived[number * 9 : number * 9 + 9]) + SLOW - at) * 1000
+            for number, at in enumerate(found["committed"])
+        ]
+    what = f"{QUEUE} events, durably / posts of four threads ({median(plain_rates):.0f} a second)"
+    table.add(what, median(ratios), "×", at_least=1.0, digits=2)
+    table.add("nine channels of 200 ms, commit to last answer", median(fans), "ms", goal=225)
+    table.add("publish adds to a transaction", median(added), "ms", goal=3, digits=2)
+
+
+def _rate(peer: Peer) -> float:
+    return len(peer.arrived) / (max(peer.arrived) - min(peer.arrived))
 
 
 def _history(table: Table, folder: Path) -> None:

@@ -29,16 +29,24 @@ class Table:
         unit: str,
         *,
         goal: float | None = None,
+        at_least: float | None = None,
         bare: float | None = None,
         digits: int = 1,
     ) -> None:
-        """Add one figure; `bare` is the same of a bare Flask application, for the ratio."""
-        held = "" if goal is None else ("yes" if value <= goal else "NO")
+        """Add one figure; `bare` is the same of a bare Flask application, for the ratio.
+
+        A goal is what the figure must not exceed, unless it is given as `at_least`.
+        """
+        wanted, held = "", ""
+        if goal is not None:
+            wanted, held = f"≤ {goal:g} {unit}", "yes" if value <= goal else "NO"
+        elif at_least is not None:
+            wanted, held = f"≥ {at_least:g} {unit}", "yes" if value >= at_least else "NO"
         self.rows.append(
             (
                 what,
                 f"{value:.{digits}f} {unit}",
-                "" if goal is None else f"≤ {goal:g} {unit}",
+                wanted,
                 held,
                 "" if bare is None else f"{value / bare:.1f} × bare ({bare:.{digits}f} {unit})",
             )

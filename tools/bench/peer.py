@@ -1,4 +1,4 @@
-"""A peer that answers every request at once and remembers when each had arrived."""
+"""A peer that answers every request, at once or after a while, and remembers when each came."""
 
 import socket
 import threading
@@ -8,7 +8,9 @@ import time
 class Peer:
     """Speaks just enough HTTP/1.1 for a webhook, over kept connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, answers_after: float = 0.0) -> None:
+        """Listen; answer after so many seconds."""
+        self._answers_after = answers_after
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
         self.arrived: list[float] = []
@@ -39,4 +41,5 @@ class Peer:
                         length = int(value)
                 stream.read(length)
                 self.arrived.append(time.monotonic())
+                time.sleep(self._answers_after)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

@@ -69,6 +69,19 @@ class Instance:
         )
         return done.stdout
 
+    @contextmanager
+    def started(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run one of our modules there meanwhile; it is spoken to through pipes."""
+        with subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=PROJECT_ROOT,
+            env=self.environ,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as process:
+            yield process
+
 
 @contextmanager
 def serving(command: list[str], port: int, environ: dict[str, str]) -> Iterator[tuple[int, float]]:
