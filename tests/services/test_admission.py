@@ -191,9 +191,6 @@ def test_a_few_wait_for_their_turn_instead(time: Clock) -> None:
     assert all(not one.others for one in claim())
 
 
-# fallbacks ------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def pair() -> tuple[ChannelRow, ChannelRow]:
     fallback = make_channel(name="Phone")
@@ -269,6 +266,67 @@ def test_the_stand_in_is_called_off_when_the_channel_itself_delivers(
     finish(original)
     [stand_in] = stand_ins(delivery_id)
     assert stand_in.state in {State.CANCELLED, State.SENDING}
+
+
+def both_under_way(delivery_id: str, time: Clock) -> tuple[Claim, Claim]:
+    """Return the claims of a delivery and of its stand-in, both being sent."""
+    fail(delivery_id, TransientError("503"), time)
+    fail(delivery_id, TransientError("503"), time)
+    [one] = claim()
+    finish(one, TransientError("503"))
+    time.move(4000)
+    going = {one.delivery_id: one for one in claim()}
+    original = going.pop(delivery_id)
+    [stand_in] = going.values()
+    return original, stand_in
+
+
+def test_no_second_copy_when_the_one_fails_on_the_wire_after_the_other_arrived(
+    pair: tuple[ChannelRow, ChannelRow], time: Clock
+) -> None:
+    [first] = queue(pair[0])
+    original, stand_in = both_under_way(first, time)
+    finish(stand_in)
+    finish(original, TransientError("503"))
+    assert stored(first).state == State.CANCELLED
+    [second] = queue(pair[0])
+    original, stand_in = both_under_way(second, time)
+    finish(original)
+    finish(stand_in, TransientError("503"))
+    assert stored(stand_in.delivery_id).state == State.CANCELLED
+    time.move(90_000)
+    assert claim() == []
+
+
+def test_what_ends_without_another_try_uses_the_fallback(
+    pair: tuple[ChannelRow, ChannelRow], time: Clock
+) -> None:
+    [asked_to_wait] = queue(pair[0])
+    [one] = claim()
+    finish(one, TransientError("429", retry_after=timedelta(days=3)))
+    assert stored(asked_to_wait).state == State.EXPIRED
+    assert len(stand_ins(asked_to_wait)) == 1
+    [two_days_late] = queue(pair[0])
+    fail(two_days_late, TransientError("503"), time)
+    time.move(2 * 86_400)
+    [one] = [one for one in claim() if one.delivery_id == two_days_late]
+    finish(one, TransientError("503"))
+    assert len(stand_ins(two_days_late)) == 1
+
+
+def test_attempts_that_died_with_their_process_say_nothing_about_the_channel(
+    pair: tuple[ChannelRow, ChannelRow], time: Clock
+) -> None:
+    [delivery_id] = queue(pair[0])
+    for _ in range(6):
+        assert len(claim()) == 1  # and the process dies
+        time.move(46)
+    [one] = claim()
+    finish(one, TransientError("503"))
+    again = stored(delivery_id).next_attempt_at
+    assert again is not None
+    assert again - clock.now() < timedelta(seconds=13)  # the first step is 10 s ± 20 %
+    assert stand_ins(delivery_id) == []
 
 
 def test_a_fallback_that_was_told_anyway_is_not_told_twice(

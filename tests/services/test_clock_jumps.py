@@ -14,11 +14,12 @@ from webapp.models.delivery import Delivery, EventRow, State
 from webapp.models.setting import Lease, RateBucket
 from webapp.notify.channels.base import Receipt
 from webapp.notify.events import BY_TYPE
-from webapp.services import claims, clock_jumps, leases, outbox, outcomes, rates
+from webapp.services import claims, clock_jumps, leases, outbox, outcomes, rates, system_errors
 from webapp.services.outcomes import Result
 from webapp.services.routing import Target
 from webapp.services.transaction import reading, transaction
 from webapp.workers import housekeeping
+from webapp.workers.dispatcher import Dispatcher
 
 pytestmark = pytest.mark.usefixtures("app")
 
@@ -191,3 +192,33 @@ def test_housekeeping_notices_that_the_clock_was_set_back(
     keeper._watch_clock()
     keeper._watch_clock()
     assert [round(each.total_seconds()) for each in heard] == [86_400]
+
+
+def test_back_an_error_that_was_announced_is_announced_again(move: Move) -> None:
+    def announced() -> int:
+        system_errors.report("Scheduler", ValueError("boom"))
+        with reading() as session:
+            return session.query(EventRow).count()
+
+    assert announced() == 1
+    move(-YEAR)
+    clock_jumps.settle(YEAR)
+    assert announced() == 1
+    move(timedelta(hours=1))
+    assert announced() == 2
+
+
+def test_back_a_channel_that_used_up_its_rate_goes_on(
+    move: Move, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = make_channel(config=WEBHOOK)
+    monkeypatch.setattr(
+        claims,
+        "claim_due",
+        lambda *_, **__: claims.Claimed(parked={row.id: clock.now() + timedelta(minutes=1)}),
+    )
+    dispatcher = Dispatcher(app, most_threads=4)
+    dispatcher._go_round()
+    assert dispatcher._passed_over() == [row.id]
+    move(-DAY)
+    assert dispatcher._passed_over() == []

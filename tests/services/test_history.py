@@ -9,7 +9,7 @@ from tests.factories import make_destination, make_job
 from webapp.core import clock
 from webapp.models.delivery import Attempt, Delivery, EventRow, State
 from webapp.models.run import ArtifactRow, Outcome, Run, RunLine, Trigger
-from webapp.services import history
+from webapp.services import history, unseen
 from webapp.services.transaction import reading, transaction
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -81,6 +81,16 @@ def test_what_is_still_on_its_way_stays_however_old() -> None:
     happened(OLD, State.RETRYING)
     assert forget_all() == 0
     assert count(Delivery) == 1
+
+
+def test_what_expired_stays_until_somebody_looked() -> None:
+    delivery_id = happened(OLD, State.EXPIRED)
+    history.forget_some()
+    assert unseen.expired().count == 1
+    unseen.mark(delivery_id)
+    history.forget_some()
+    with reading() as session:
+        assert session.get(Delivery, delivery_id) is None
 
 
 def test_it_goes_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,8 @@ def note(session: Session, signs: Iterable[Sign]) -> list[ChannelRow]:
     latest: dict[int, list[Sign]] = {}
     for sign in signs:
         latest.setdefault(sign.channel_id, []).append(sign)
+    if len(latest) > 1:  # in one order, or two processes would wait for each other
+        session.execute(_IN_ORDER, {"ids": list(latest)})
     for channel_id in _simply_delivered(session, latest):
         del latest[channel_id]
     if not latest:
@@ -47,6 +49,12 @@ def note(session: Session, signs: Iterable[Sign]) -> list[ChannelRow]:
     return [row for row in rows if _apply(session, row, latest[row.id])]
 
 
+_IN_ORDER: Final = (
+    select(ChannelRow.id)
+    .where(ChannelRow.id.in_(bindparam("ids", expanding=True)))
+    .order_by(ChannelRow.id)
+    .with_for_update()
+)
 _DELIVERED: Final = (
     update(ChannelRow)
     .where(ChannelRow.id.in_(bindparam("ids", expanding=True)), ChannelRow.broken_at.is_(None))

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from webapp.core import clock
 from webapp.core.retry import LONGEST_HINT
 from webapp.models.delivery import OPEN_STATES, Attempt, Delivery
-from webapp.models.setting import Lease, RateBucket
+from webapp.models.setting import ErrorReport, Lease, RateBucket
 from webapp.services.claims import LEASE
 from webapp.services.transaction import RING, transaction
 
@@ -32,6 +32,7 @@ def settle(back_by: timedelta = timedelta(0)) -> int:
     with transaction() as session:
         moved = _deliveries(session, max(back_by, _lead_of_the_log(session)))
         _buckets(session)
+        _reports(session)
         now = clock.now()
         session.execute(
             update(Lease)
@@ -87,3 +88,11 @@ def _buckets(session: Session) -> None:
                 max(bucket.blocked_until - bucket.updated_at, timedelta(0)), LONGEST_HINT
             )
         bucket.updated_at = now
+
+
+def _reports(session: Session) -> None:
+    """An error that was announced in the future would be silent until then."""
+    now = clock.now()
+    session.execute(
+        update(ErrorReport).where(ErrorReport.announced_at > now).values(announced_at=now)
+    )

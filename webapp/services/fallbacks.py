@@ -1,16 +1,17 @@
 """Sends a message through a channel's fallback when the channel itself fails.
 
-At once on a permanent error, after the second transient one otherwise. Whichever of the two is
-delivered first ends the other, so nobody gets a second copy when the channel recovers.
+At once on a permanent error or when no try is left, after the second transient one otherwise.
+Whichever of the two is delivered first ends the other, so nobody gets a second copy when the
+channel recovers. The other may be under way at that moment: then its error ends it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import bindparam, insert, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from webapp.core import clock, ids
 from webapp.core.errors import ChannelError, PermanentError
@@ -22,6 +23,7 @@ from webapp.services.claims import Claim
 from webapp.services.transaction import RING
 
 AFTER_ATTEMPTS: Final = 2
+RECOVERED: Final = "The channel recovered and delivered it itself."
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,33 @@ class Waiting:
     expires_at: datetime | None
 
 
-def settle(session: Session, results: Sequence[tuple[Claim, ChannelError | None]]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What was just recorded of one message."""
+
+    claim: Claim
+    error: ChannelError | None
+    tries: int
+    """Calls that were really made, this one included."""
+    has_ended: bool
+    """True when there will be no further try."""
+
+
+def settle(session: Session, results: Sequence[Settled]) -> None:
     """Queue, or call off, the stand-ins for deliveries that were just recorded."""
     arrived: list[Claim] = []
-    for claim, error in results:
-        if claim.is_test:
+    failed: list[Claim] = []
+    for result in results:
+        if result.claim.is_test:
             continue
-        if error is None:
-            arrived += claim.whole
-        elif isinstance(error, PermanentError) or claim.attempt >= AFTER_ATTEMPTS:
-            _queue_stand_ins(session, claim)
+        if result.error is None:
+            arrived += result.claim.whole
+            continue
+        failed += result.claim.whole
+        is_permanent = isinstance(result.error, PermanentError)
+        if is_permanent or result.has_ended or result.tries >= AFTER_ATTEMPTS:
+            _queue_stand_ins(session, result.claim)
+    _call_off_those_told(session, [one.delivery_id for one in failed])
     _call_off_stand_ins(session, [one for one in arrived if one.stands_in_for is None])
     for one in arrived:
         if one.stands_in_for is not None:
@@ -143,16 +162,36 @@ _CALL_OFF_STAND_INS: Final = _CALL_OFF.where(
     Delivery.fallback_for.in_(bindparam("ids", expanding=True))
 )
 _CALL_OFF_ORIGINAL: Final = _CALL_OFF.where(Delivery.id == bindparam("of"))
+_LOCK_ORIGINAL: Final = (
+    # another process may be recording its error: its state counts when that is done
+    select(Delivery.id).where(Delivery.id == bindparam("of")).with_for_update()
+)
+_LOCK_STAND_INS: Final = (
+    select(Delivery.id)
+    .where(Delivery.fallback_for.in_(bindparam("ids", expanding=True)))
+    .with_for_update()
+)
+_STOOD_IN: Final = select(Delivery.fallback_for, Delivery.channel_name).where(
+    Delivery.fallback_for.in_(bindparam("ids", expanding=True)), Delivery.state == State.SENT
+)
+_original = aliased(Delivery)
+_RECOVERED: Final = (
+    select(_original.id)
+    .join(Delivery, Delivery.fallback_for == _original.id)
+    .where(Delivery.id.in_(bindparam("ids", expanding=True)), _original.state == State.SENT)
+)
 
 
 def _call_off_stand_ins(session: Session, claims: Sequence[Claim]) -> None:
     """The channels delivered it themselves: nothing stands in for them any more."""
     if claims:
+        originals = [claim.delivery_id for claim in claims]
+        session.execute(_LOCK_STAND_INS, {"ids": originals})
         session.connection().execute(
             _CALL_OFF_STAND_INS,
             {
-                "ids": [claim.delivery_id for claim in claims],
-                "why": "The channel recovered and delivered it itself.",
+                "ids": originals,
+                "why": RECOVERED,
                 "now": clock.now(),
             },
         )
@@ -161,11 +200,30 @@ def _call_off_stand_ins(session: Session, claims: Sequence[Claim]) -> None:
 def _call_off_original(session: Session, claim: Claim) -> None:
     """The stand-in arrived: end the delivery that it stood in for."""
     original = session.scalar(select(Delivery.fallback_for).where(Delivery.id == claim.delivery_id))
+    _end_original(session, original, claim.channel.name)
+
+
+def _end_original(session: Session, delivery_id: str | None, stood_in: str) -> None:
+    session.execute(_LOCK_ORIGINAL, {"of": delivery_id})
     session.connection().execute(
         _CALL_OFF_ORIGINAL,
         {
-            "of": original,
-            "why": f"Delivered through the fallback channel {claim.channel.name}.",
+            "of": delivery_id,
+            "why": f"Delivered through the fallback channel {stood_in}.",
             "now": clock.now(),
         },
     )
+
+
+def _call_off_those_told(session: Session, delivery_ids: Collection[str]) -> None:
+    """End what failed while its other half, which was under way as well, arrived."""
+    if not delivery_ids:
+        return
+    for row in session.execute(_STOOD_IN, {"ids": list(delivery_ids)}).all():
+        _end_original(session, row[0], row[1])
+    recovered = session.scalars(_RECOVERED, {"ids": list(delivery_ids)}).all()
+    if recovered:
+        session.connection().execute(
+            _CALL_OFF_STAND_INS,
+            {"ids": list(recovered), "why": RECOVERED, "now": clock.now()},
+        )

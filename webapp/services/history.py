@@ -7,11 +7,11 @@ of rows it takes as long as with a few.
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
-from sqlalchemy import CursorResult, delete, exists, select
+from sqlalchemy import CursorResult, delete, exists, select, text
 from sqlalchemy.orm import Session
 
 from webapp.core import clock
-from webapp.models.delivery import Delivery, EventRow
+from webapp.models.delivery import IS_UNSEEN, Delivery, EventRow
 from webapp.models.run import ArtifactRow, Outcome, Run
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
@@ -44,15 +44,19 @@ def _forget(find: Any, since: datetime) -> int:
 
 
 def _old_events(session: Session, since: datetime) -> tuple[list[str], type[EventRow]]:
-    """Find events whose deliveries have all ended; deliveries and attempts go with them."""
+    """Find events whose deliveries have all ended; deliveries and attempts go with them.
+
+    What expired stays until somebody has looked: it is listed on the overview.
+    """
     open_ones = exists(
         select(Delivery.id).where(
             Delivery.event_id == EventRow.id, Delivery.next_attempt_at.is_not(None)
         )
     )
+    unseen = exists(select(Delivery.id).where(Delivery.event_id == EventRow.id, text(IS_UNSEEN)))
     found = (
         select(EventRow.id)
-        .where(EventRow.occurred_at < since, ~open_ones)
+        .where(EventRow.occurred_at < since, ~open_ones, EventRow.is_test | ~unseen)
         .order_by(EventRow.occurred_at, EventRow.id)
         .limit(STEP)
     )

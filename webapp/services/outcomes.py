@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from webapp.core import clock, text
@@ -68,7 +68,15 @@ def _record(session: Session, results: Sequence[Result]) -> None:
         return
     whole = [(result, one) for result in mine for one in result.claim.whole]
     session.connection().execute(_LOG, [_attempt(result, one) for result, one in whole])
-    states = {result.claim.delivery_id: _next_state(result) for result in mine}
+    lost = _lost(session, [result.claim for result in mine if result.error is not None])
+    tries = {
+        result.claim.delivery_id: result.claim.attempt - lost.get(result.claim.delivery_id, 0)
+        for result in mine
+    }
+    states = {
+        result.claim.delivery_id: _next_state(result, tries[result.claim.delivery_id])
+        for result in mine
+    }
     session.connection().execute(
         _MOVE,
         [states[result.claim.delivery_id] | {"of": one.delivery_id} for result, one in whole],
@@ -77,7 +85,35 @@ def _record(session: Session, results: Sequence[Result]) -> None:
         _keep_what_the_service_said(session, result)
     for row in channel_health.note(session, [_sign(result) for result in mine]):
         _tell_that_broken(session, row, mine)
-    fallbacks.settle(session, [(result.claim, result.error) for result in mine])
+    fallbacks.settle(
+        session,
+        [
+            fallbacks.Settled(
+                claim=result.claim,
+                error=result.error,
+                tries=tries[result.claim.delivery_id],
+                has_ended=states[result.claim.delivery_id]["new_next_attempt_at"] is None,
+            )
+            for result in mine
+        ],
+    )
+
+
+def _lost(session: Session, claims: Sequence[Claim]) -> dict[str, int]:
+    """Return how many attempts of deliveries ended with a process and not with an error.
+
+    Most of them were never begun: they tell nothing about the channel, so they neither lengthen the
+    wait nor call for the fallback.
+    """
+    again = [claim.delivery_id for claim in claims if claim.attempt > 1]
+    if not again:
+        return {}
+    found = session.execute(
+        select(Attempt.delivery_id, func.count())
+        .where(Attempt.delivery_id.in_(again), Attempt.outcome == "lost")
+        .group_by(Attempt.delivery_id)
+    )
+    return {row[0]: row[1] for row in found}
 
 
 def _keep_what_the_service_said(session: Session, result: Result) -> None:
@@ -155,7 +191,7 @@ def _attempt(result: Result, claim: Claim) -> dict[str, Any]:
     }
 
 
-def _next_state(result: Result) -> dict[str, Any]:
+def _next_state(result: Result, tries: int) -> dict[str, Any]:
     """Return the parameters of the statement that moves the delivery."""
     now = clock.now()
     values: dict[str, Any] = {
@@ -169,13 +205,13 @@ def _next_state(result: Result) -> dict[str, Any]:
     if result.receipt is not None:
         values["state"] = State.SENT
     else:
-        values |= _after_error(result, now)
+        values |= _after_error(result, tries, now)
     return {f"new_{key}": value for key, value in values.items()}
 
 
-def _after_error(result: Result, now: datetime) -> dict[str, Any]:
+def _after_error(result: Result, tries: int, now: datetime) -> dict[str, Any]:
     error = _error(result)
-    wait = None if result.claim.is_test else _wait(error, result.claim.attempt)
+    wait = None if result.claim.is_test else _wait(error, tries)
     if wait is None:
         return {"state": State.FAILED, "reason": str(error)}
     if result.claim.expires_at is not None and now + wait >= result.claim.expires_at:
@@ -190,10 +226,10 @@ def _after_error(result: Result, now: datetime) -> dict[str, Any]:
     }
 
 
-def _wait(error: ChannelError, attempt: int) -> timedelta | None:
+def _wait(error: ChannelError, tries: int) -> timedelta | None:
     if isinstance(error, PermanentError) and error.breaks_channel:
         return PROBE_EVERY  # the channel can be mended within a day, and then the message goes out
-    return delay(error, attempt)
+    return delay(error, tries)
 
 
 def _sign(result: Result) -> Sign:

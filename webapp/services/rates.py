@@ -5,13 +5,14 @@ are shared by all processes and kept over restarts, so that a crash loop floods 
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Insert, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from webapp.core import buckets, clock
@@ -38,8 +39,8 @@ def admit(session: Session, wanted: Iterable[tuple[ChannelRow, int]]) -> dict[in
     Channels without a limit are not in the answer: they get what they want.
     """
     wishes = [(row, count, _keys(row)) for row, count in wanted]
-    stored = _stored(session, {key for _, _, pairs in wishes for key, _ in pairs})
     now = clock.now()
+    stored = _stored(session, {key: rate for _, _, pairs in wishes for key, rate in pairs}, now)
     return {
         row.id: _grant(session, limited, stored, count, now)
         for row, count, pairs in wishes
@@ -68,8 +69,8 @@ def _grant(
 def block(session: Session, row: ChannelRow, until: datetime) -> None:
     """Let a channel's targets rest: the service itself asked for it."""
     pairs = _keys(row)
-    stored = _stored(session, {key for key, _ in pairs})
     now = clock.now()
+    stored = _stored(session, dict(pairs), now)
     for key, rate in pairs:
         bucket = _bucket(stored.get(key), rate, now)
         longest = max(until, bucket.blocked_until or until)
@@ -97,9 +98,33 @@ def _store(session: Session, key: str, bucket: Bucket, stored: RateBucket | None
     return stored
 
 
-def _stored(session: Session, keys: Collection[str]) -> dict[str, RateBucket]:
-    if not keys:
+def _stored(
+    session: Session, rates: Mapping[str, Rate | None], now: datetime
+) -> dict[str, RateBucket]:
+    """Return the buckets of these targets, locked; those with a rate are made when they are new."""
+    if not rates:
         return {}
+    stored = _by_key(session, rates)
+    fresh = [
+        {"key": key, "tokens": rate.burst, "updated_at": now, "blocked_until": None}
+        for key, rate in sorted(rates.items(), key=lambda pair: pair[0])
+        if rate and key not in stored
+    ]
+    if not fresh:
+        return stored
+    # two processes may meet a target at the same time: the second waits for the first one's row
+    session.connection().execute(_insert(session.get_bind().dialect.name), fresh)
+    return _by_key(session, rates)
+
+
+@cache
+def _insert(dialect: str) -> Insert:
+    fresh = (postgresql if dialect == "postgresql" else sqlite).insert(RateBucket)
+    statement: Insert = fresh.on_conflict_do_nothing()
+    return statement
+
+
+def _by_key(session: Session, keys: Iterable[str]) -> dict[str, RateBucket]:
     found = session.scalars(_BY_KEY, {"keys": list(keys)})
     return {bucket.key: bucket for bucket in found}
 
@@ -107,6 +132,7 @@ def _stored(session: Session, keys: Collection[str]) -> dict[str, RateBucket]:
 _BY_KEY: Final = (
     select(RateBucket)
     .where(RateBucket.key.in_(bindparam("keys", expanding=True)))
+    .order_by(RateBucket.key)  # in one order, or two processes would wait for each other
     .with_for_update()
 )
 

@@ -21,6 +21,7 @@ from webapp.core.errors import PermanentError
 from webapp.services import claims, outcomes, sending, system_errors
 from webapp.services.claims import Claim, Claimed
 from webapp.services.outcomes import Result
+from webapp.services.transaction import is_conflict
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,8 @@ class Dispatcher:
         self._most_threads = most_threads
         self._stopping = threading.Event()
         self._pump = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-        self._parked: dict[int, datetime] = {}
-        """Until when channels have used up their rate; only the pump looks at it."""
+        self._parked: dict[int, tuple[datetime, datetime]] = {}
+        """Since and until when channels have used up their rate; only the pump looks at it."""
         self.moved_at = time.monotonic()
         """When the pump last went round; a watchdog may look at it."""
 
@@ -106,6 +107,9 @@ class Dispatcher:
                         chores = now
                     self.moved_at = now
                 except Exception as error:
+                    if is_conflict(error):  # both processes were right; nothing was lost
+                        logger.warning("another process was faster; going round again")
+                        continue
                     logger.exception("dispatcher stumbled")
                     system_errors.report("Dispatcher", error)
                     pause = REST_AFTER_ERROR
@@ -125,12 +129,13 @@ class Dispatcher:
             if results
             else claims.claim_due(BATCH, passed_over=passed_over)
         )
-        self._parked |= claimed.parked
+        now = clock.now()
+        self._parked |= {lane: (now, until) for lane, until in claimed.parked.items()}
         self._hand_out(claimed.claims)
         return 0.0 if claimed.more else self._pause(claimed.next_due)
 
     def _pause(self, due: datetime | None) -> float:
-        moments = [*self._parked.values(), *([due] if due else [])]
+        moments = [until for _, until in self._parked.values()] + ([due] if due else [])
         waits = [(moment - clock.now()) / timedelta(seconds=1) for moment in moments]
         return min(max(min(waits, default=POLL), SHORTEST_PAUSE), POLL)
 
@@ -183,8 +188,12 @@ class Dispatcher:
 
     def _passed_over(self) -> list[int]:
         """Return the channels that get nothing now: enough is waiting, or their rate is used up."""
-        now = clock.now()
-        self._parked = {lane: until for lane, until in self._parked.items() if until > now}
+        now = clock.now()  # before `since`: the clock was set back, and the buckets know better
+        self._parked = {
+            lane: (since, until)
+            for lane, (since, until) in self._parked.items()
+            if since <= now < until
+        }
         with self._lock:
             full = [lane for lane, waiting in self._lanes.items() if len(waiting) >= LANE_FULL]
         return [*full, *self._parked]
