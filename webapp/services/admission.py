@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Delivery
-from webapp.services import rates
+from webapp.notify import channels as channel_types
+from webapp.notify import events as event_types
+from webapp.services import bundles, rates
 from webapp.services.due import DueRow
 
 BUNDLE_FROM: Final = 5  # fewer than that wait for their turn one by one
@@ -83,7 +85,10 @@ def _bundled(session: Session, parcels: list[Parcel], granted: int) -> list[Parc
     ]
     if len(others) < BUNDLE_FROM:
         return going
-    bundle = (last.rows[0], *(parcel.rows[0] for parcel in others[: BUNDLE_LIMIT - 1]))
+    rows = [last.rows[0], *(parcel.rows[0] for parcel in others[: BUNDLE_LIMIT - 1])]
+    bundle = tuple(rows[: _named_by_one_message(rows)])
+    if len(bundle) < 2:
+        return going
     session.execute(
         update(Delivery)
         .where(Delivery.id.in_([row.id for row in bundle]))
@@ -91,6 +96,18 @@ def _bundled(session: Session, parcels: list[Parcel], granted: int) -> list[Parc
         .execution_options(synchronize_session=False)
     )
     return [*going[:-1], Parcel(bundle)]
+
+
+def _named_by_one_message(rows: Sequence[DueRow]) -> int:
+    channel_type = channel_types.BY_TYPE.get(rows[0].channel_type)
+    event_type = event_types.BY_TYPE.get(rows[0].event_type)
+    if channel_type is None or event_type is None:
+        return 1  # of another version: the sender says so, one by one
+    try:
+        events = [(event_type.from_payload(row.payload), row.occurred_at) for row in rows]
+    except TypeError:
+        return 1
+    return bundles.fitting(events, channel_type.bundle_characters)
 
 
 def _is_alike(row: DueRow, other: DueRow) -> bool:

@@ -188,6 +188,7 @@ class Apprise(Channel):
     label: ClassVar[str] = "Apprise"
     icon: ClassVar[str] = "broadcast"
     tagline: ClassVar[str] = "Pushover, Matrix, and 100 more"
+    bundle_characters: ClassVar[int] = 1500
     setup_hint: ClassVar[str] = (
         "Apprise's documentation has a page for each service that says how its address is written."
     )

@@ -80,6 +80,9 @@ class Channel(ABC):
     recipients_apart: ClassVar[bool] = False
     """True when each of `recipients` gets a delivery of its own, with its own attempts."""
     rate: ClassVar[Rate | None] = None
+    bundle_characters: ClassVar[int] = 3000
+    """How long the lines of a message that names several events may be in all, so that none is cut
+    away, whatever escaping adds."""
     troubles: ClassVar[tuple[Trouble, ...]] = ()
 
     def __init__(self, config: Mapping[str, Any]) -> None:

@@ -234,6 +234,7 @@ class Ntfy(Channel):
     label: ClassVar[str] = "ntfy"
     icon: ClassVar[str] = "chat-left-dots"
     tagline: ClassVar[str] = "Push by topic, hosted or own"
+    bundle_characters: ClassVar[int] = 1500
     setup_hint: ClassVar[str] = (
         "Choose a topic, subscribe to it in the ntfy app, and enter the same topic here."
     )

@@ -160,6 +160,7 @@ class Slack(Channel):
     label: ClassVar[str] = "Slack"
     icon: ClassVar[str] = "slack"
     tagline: ClassVar[str] = "Incoming webhook"
+    bundle_characters: ClassVar[int] = 1500
     setup_hint: ClassVar[str] = (
         "In Slack: api.slack.com/apps → your app → Incoming Webhooks → Add New Webhook."
     )

@@ -195,6 +195,7 @@ class Sms(Channel):
     label: ClassVar[str] = "SMS (Twilio)"
     icon: ClassVar[str] = "phone"
     tagline: ClassVar[str] = "Text messages; each is billed"
+    bundle_characters: ClassVar[int] = 140
     setup_hint: ClassVar[str] = (
         "The Twilio console shows Account SID and Auth token on its first page."
     )

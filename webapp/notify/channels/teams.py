@@ -168,6 +168,7 @@ class Teams(Channel):
     label: ClassVar[str] = "Microsoft Teams"
     icon: ClassVar[str] = "microsoft-teams"
     tagline: ClassVar[str] = "Workflow of a channel or chat"
+    bundle_characters: ClassVar[int] = 1800
     setup_hint: ClassVar[str] = (
         "In Teams: the channel's ⋯ → Workflows → “Post to a channel when a webhook request is "
         "received”."

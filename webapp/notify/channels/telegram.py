@@ -185,6 +185,7 @@ class Telegram(Channel):
     label: ClassVar[str] = "Telegram"
     icon: ClassVar[str] = "telegram"
     tagline: ClassVar[str] = "Bot in a chat, group or channel"
+    bundle_characters: ClassVar[int] = 1500
     setup_hint: ClassVar[str] = (
         "In Telegram: make a bot with @BotFather, start it or add it to the group, then enter its "
         "token and the chat."

@@ -259,6 +259,7 @@ class Webhook(Channel):
     label: ClassVar[str] = "Generic Webhook"
     icon: ClassVar[str] = "braces"
     tagline: ClassVar[str] = "JSON to any address"
+    bundle_characters: ClassVar[int] = 1800
     setup_hint: ClassVar[str] = "Enter the address that shall receive the message."
     form: ClassVar = WebhookForm
     rate: ClassVar[Rate | None] = Rate(seconds=0.5, burst=20)
