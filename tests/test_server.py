@@ -194,7 +194,6 @@ def test_it_says_when_htmx_is_out_of_reach_without_waiting_for_it(
 def test_what_is_being_sent_is_finished_before_it_stops(server: Server, peer: Peer) -> None:
     server.start()
     add_channel(server, peer)
-    server.command("events", "emit", "system_error", "--sample")
     arrived: list[Received] = []
 
     def be_slow(received: Received) -> None:
@@ -202,6 +201,7 @@ def test_what_is_being_sent_is_finished_before_it_stops(server: Server, peer: Pe
         time.sleep(1.5)
 
     peer.before_answer = be_slow
+    server.command("events", "emit", "system_error", "--sample")
     wait_until(lambda: bool(arrived))
     assert server.end() == 0, server.said
     assert states(server) == ["sent"]
