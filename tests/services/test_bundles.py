@@ -39,7 +39,10 @@ def test_every_event_of_a_bundle_is_named_in_the_bytes_that_leave(kind: str, nam
     channel = channel_of(kind)
     events = storm(50, name)
     fitting = bundles.fitting(events, channel.bundle_characters)
-    assert fitting >= (0 if kind == "sms" else 10)
+    if kind != "sms":
+        assert fitting >= 10
+    elif name == "a":  # longer names go one by one: an SMS is short
+        assert fitting == 2
     message = compose(
         bundles.say(events[:fitting] or events[:1], READER),
         READER,
