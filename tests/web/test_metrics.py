@@ -159,7 +159,8 @@ def test_a_thousand_more_rows_than_a_batch_are_counted(
     monkeypatch.setattr(metrics, "BATCH", 7)
     monkeypatch.setattr(metrics, "OVERLAP", 3)
     metrics.begin(app)
-    queue(make_channel(), 50)
+    without_limit = {"url": "http://192.168.1.5/hook", "method": "POST"}
+    queue(make_channel(config=without_limit), 50)
     assert figure(figures(), "events_total", type="restore_failure") == 50
     finish()
     assert figure(figures(), "sent_total", channel_type="webhook") == 50
