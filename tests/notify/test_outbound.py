@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from tests.servers.http import Peer
 from tests.servers.names import Names
@@ -149,7 +150,7 @@ def test_the_watchdog_thread_ends_when_there_is_nothing_to_watch(peer: Peer) -> 
 def test_silence_within_the_limit_of_a_read_is_a_timeout(
     way_out: Outbound, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_TIMEOUT", (1.0, 0.2))
+    monkeypatch.setattr(module, "_TIMEOUT", urllib3.Timeout(connect=1.0, read=0.2))
     peer.answer(200, delay=5)
     with pytest.raises(TransientError, match="No answer within") as caught:
         post(way_out, peer.url)

@@ -392,3 +392,22 @@ def test_an_event_for_a_channel_that_is_broken_goes_through_the_fallback_at_once
     assert [stored(row.id).state for row in rows if row.channel_name == "Chat"] == ["cancelled"]
     time.move(90_000)
     assert claim() == []
+
+
+def test_what_was_given_back_still_calls_off_its_stand_in(
+    pair: tuple[ChannelRow, ChannelRow], time: Clock
+) -> None:
+    [first, second] = queue(pair[0], 2)
+    going = {one.delivery_id: one for one in claim()}
+    claims.release([going[second]])
+    finish(going[first], PermanentError("404", breaks_channel=True))
+    assert (stored(second).state, stored(second).attempts) == (State.RETRYING, 0)
+    [stand_in] = stand_ins(second)
+    time.move(3700)
+    again = {one.delivery_id: one for one in claim()}
+    claims.release([again[second], again[stand_in.id]])
+    assert stored(second).state == State.RETRYING
+    again = {one.delivery_id: one for one in claim()}
+    claims.release([again[stand_in.id]])
+    finish(again[second])
+    assert stored(stand_in.id).state == State.CANCELLED

@@ -15,26 +15,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import certifi
-from requests import PreparedRequest, Response
+import urllib3
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
-from requests.exceptions import (
-    InvalidHeader,
-    InvalidSchema,
-    InvalidURL,
-    MissingSchema,
-    RequestException,
-    SSLError,
-    Timeout,
-)
-from requests.structures import CaseInsensitiveDict
+from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import TimeoutError as PoolTimeoutError
+from urllib3.response import BaseHTTPResponse
 
 from webapp import __version__
 from webapp.core import network
 from webapp.core.errors import PermanentError, TransientError
 from webapp.core.settings import PrivateNetworks
+from webapp.notify.reply_head import Reply
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 15.0
@@ -257,9 +252,8 @@ class Outbound:
         with self.call(reach) as call:
             _current.call = call
             try:
-                response = adapter.send(request, stream=True, timeout=_TIMEOUT)
-                return _answer(response)
-            except (RequestException, HTTPError, OSError, UnicodeError, ValueError) as error:
+                return _answer(adapter.open(request))
+            except (HTTPError, OSError, UnicodeError, ValueError) as error:
                 raise _sorted_error(error, call, self._watchdog.seconds) from error
             finally:
                 _current.call = None
@@ -340,7 +334,7 @@ def _context(ca_files: tuple[Path, ...]) -> ssl.SSLContext:
     return context
 
 
-_TIMEOUT: Final = (CONNECT_SECONDS, READ_SECONDS)
+_TIMEOUT: Final = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
 
 
 class _Current(threading.local):
@@ -361,7 +355,9 @@ def _call() -> Call:
 class _Pinned(HTTPConnection):
     """Connects to an address that was judged; Host, SNI and certificate keep the name."""
 
+    response_class = Reply
     _used_at: float = 0.0
+    _gathered: list[bytes] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -384,8 +380,21 @@ class _Pinned(HTTPConnection):
         if self.sock is not None and not _call().connected:
             _call().attach(self.sock)
             _call().connected = True
-        super().request(*args, **kwargs)
+        gathered: list[bytes] = []
+        self._gathered = gathered
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._gathered = None
+        self.send(b"".join(gathered))
         self._used_at = time.monotonic()
+
+    def send(self, data: Any) -> None:
+        """Send; the head waits for the body, so that a message leaves as one piece."""
+        if self._gathered is None:
+            super().send(data)
+        else:
+            self._gathered.append(data)
 
 
 class _PinnedTLS(_Pinned, HTTPSConnection):
@@ -412,8 +421,26 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Leave the context alone: it verifies already, and holds what is trusted."""
+    def open(self, request: PreparedRequest) -> BaseHTTPResponse:
+        """Send a request once and return its answer, whose body is still to be read.
+
+        What `send` does besides (proxies, cookies, an object for each answer) takes as long as the
+        call itself.
+        """
+        pool = self.poolmanager.connection_from_url(request.url)
+        answer: BaseHTTPResponse = pool.urlopen(
+            str(request.method),
+            request.path_url,
+            body=request.body,
+            headers=request.headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=_TIMEOUT,
+        )
+        return answer
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes) -> PreparedRequest:
@@ -447,8 +474,7 @@ def _prepared_url(url: str) -> str:
     return str(request.url)
 
 
-def _answer(response: Response) -> Answer:
-    raw = response.raw
+def _answer(raw: BaseHTTPResponse) -> Answer:
     body = b""
     with contextlib.suppress(HTTPError, OSError):  # the status line was there: see Answer
         while len(body) < REPLY_LIMIT:
@@ -460,7 +486,7 @@ def _answer(response: Response) -> Answer:
         raw.close()
     else:
         raw.release_conn()
-    return Answer(response.status_code, CaseInsensitiveDict(raw.headers), body)
+    return Answer(raw.status, raw.headers, body)
 
 
 def _bad_header() -> PermanentError:
@@ -479,13 +505,11 @@ def _sorted_error(error: Exception, call: Call, seconds: float) -> PermanentErro
             advice=NO_ANSWER_ADVICE,
             maybe_sent=call.connected,
         )
-    if isinstance(error, (UnicodeError, InvalidHeader)):
-        return _bad_header()
-    if isinstance(error, (InvalidURL, ValueError)) and not isinstance(error, RequestException):
+    if isinstance(error, ValueError) and not isinstance(error, HTTPError):
         return _bad_header()
     if isinstance(error, SSLError):
         return tls_error(error, maybe_sent=call.connected)
-    if isinstance(error, (Timeout, TimeoutError)):
+    if isinstance(error, (PoolTimeoutError, TimeoutError)):
         return TransientError(
             f"No answer within {READ_SECONDS if call.connected else CONNECT_SECONDS:g} s.",
             advice=NO_ANSWER_ADVICE,

@@ -32,6 +32,8 @@ class Claim:
 
     delivery_id: str
     attempt: int
+    is_fresh: bool
+    """True: it was never tried nor held back, so nothing stands in for it."""
     lease_lost: bool
     """True when the attempt before this one ended without a result."""
     first_attempt_at: datetime
@@ -96,15 +98,21 @@ def renew(claims: Iterable[Claim]) -> None:
 
 def release(claims: Iterable[Claim]) -> None:
     """Give back claims that were not begun; their attempt does not count."""
-    rows = [{"of": one.delivery_id, "number": one.attempt} for one in _all(claims)]
+    rows = [
+        {
+            "of": one.delivery_id,
+            "number": one.attempt,
+            "state": State.QUEUED if one.is_fresh else State.RETRYING,
+        }
+        for one in _all(claims)
+    ]
     if not rows:
         return
     with transaction() as session:
         session.connection().execute(
             text(
                 "UPDATE delivery SET attempts = attempts - 1, next_attempt_at = :now,"
-                " lease_owner = NULL, leased_until = NULL,"
-                " state = CASE WHEN attempts > 1 THEN 'retrying' ELSE 'queued' END"
+                " lease_owner = NULL, leased_until = NULL, state = :state"
                 " WHERE id = :of AND attempts = :number AND state = 'sending'"
             ).bindparams(bindparam("now", type_=Delivery.next_attempt_at.type)),
             [row | {"now": clock.now()} for row in rows],
@@ -182,13 +190,17 @@ def _claims(session: Session, parcels: Sequence[Parcel]) -> list[Claim]:
     rows = [row for parcel in parcels for row in parcel.rows]
     zones = _zones(session, {row.recipient for row in rows if row.recipient and row.is_direct})
     preferred = preferences.load(session)
-    channels = {row.channel_id: _channel(row) for row in rows}
+    channels = {
+        channel_id: _channel(row)
+        for channel_id, row in {row.channel_id: row for row in rows}.items()
+    }
     replaced = _replaced(session, [row.fallback_for for row in rows if row.fallback_for])
 
     def made(row: DueRow, others: Iterable[DueRow] = ()) -> Claim:
         return Claim(
             delivery_id=row.id,
             attempt=row.attempts + 1,
+            is_fresh=row.state == State.QUEUED and row.attempts == 0,
             lease_lost=row.state == State.SENDING,
             first_attempt_at=row.created_at,
             expires_at=row.expires_at,

@@ -62,7 +62,9 @@ def settle(session: Session, results: Sequence[Settled]) -> None:
         if is_permanent or result.has_ended or result.tries >= AFTER_ATTEMPTS:
             _queue_stand_ins(session, result.claim)
     _call_off_those_told(session, [one.delivery_id for one in failed])
-    _call_off_stand_ins(session, [one for one in arrived if one.stands_in_for is None])
+    _call_off_stand_ins(
+        session, [one for one in arrived if one.stands_in_for is None and not one.is_fresh]
+    )
     for one in arrived:
         if one.stands_in_for is not None:
             _call_off_original(session, one)
