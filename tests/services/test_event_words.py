@@ -1,6 +1,7 @@
 """The sentence that says where an event would go, held against where it does go."""
 
 import itertools
+from datetime import timedelta
 
 import pytest
 import sqlalchemy
@@ -11,7 +12,7 @@ from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Delivery, EventRow
 from webapp.models.routing import Condition, JobChannel
 from webapp.notify.events import BY_TYPE
-from webapp.services import delivery_log, event_words, outbox, routing
+from webapp.services import delivery_log, event_words, outbox, rates, routing
 from webapp.services import notification_settings as settings
 from webapp.services.transaction import reading, transaction
 
@@ -56,16 +57,48 @@ def test_the_sentence_names_who_hears_of_it_and_why_others_do_not() -> None:
 
 def test_direct_mail_is_part_of_the_sentence() -> None:
     alerts = make_channel(name="Ops alerts")
-    mail = make_channel(name="Post", type="email", config={})
+    people = "ops@example.org and 1 more by mail.example.org"
+    mail = make_channel(name="Post", type="email", config={}, summary=people)
     select(alerts, mail, mode="user_only")
     assert sentence() == ("Would go now only to the person concerned, as direct mail through Post.")
     select(alerts, mail, mode="admin_and_user")
     assert sentence() == (
-        "Would go now to Ops alerts, Post and the person concerned (direct mail through Post)."
+        f"Would go now to Ops alerts, Post ({people}) and the person concerned "
+        "(direct mail through Post)."
     )
     with transaction() as session:
         session.get_one(ChannelRow, mail.id).enabled = False
     assert event_words.NO_DIRECT in sentence()
+
+
+def test_a_channel_that_rests_gets_it_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now)
+    address = {"url": "https://hooks.example.org/alerts"}
+    alerts = make_channel(name="Ops alerts", config=address)
+    twin = make_channel(name="Twin", config=address)
+    mail = make_channel(name="Post", type="email", config={"host": "mail.example.org"})
+    other = make_channel(name="Other", config={"url": "https://elsewhere.example.org/"})
+    select(alerts, twin, mail, other)
+    with transaction() as session:
+        rates.block(session, alerts, now + timedelta(minutes=12))
+    assert sentence() == (
+        "Would go now to Post and Other; Ops alerts gets it in 12 min, since its service asked for "
+        "a pause; Twin gets it in 12 min, since its service asked for a pause."
+    )
+    with transaction() as session:
+        rates.block(session, mail, now + timedelta(minutes=2))
+    select(other, mail, mode="admin_and_user")
+    assert sentence() == (
+        "Would go now to Other; Post gets it in 2 min, since its service asked for a pause; the "
+        "direct mail to the person concerned goes in 2 min."
+    )
+    select(mail, mode="user_only")
+    assert sentence() == (
+        "Would go in 2 min, and only to the person concerned, as direct mail through Post."
+    )
+    now += timedelta(minutes=2)
+    assert sentence() == "Would go now only to the person concerned, as direct mail through Post."
 
 
 def test_the_sentence_names_exactly_the_channels_that_routing_uses() -> None:

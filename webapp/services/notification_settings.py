@@ -6,19 +6,22 @@ both keep theirs. The rules of routing are in services/routing.py; this is what 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Insert, bindparam, delete, insert, select, update
+from sqlalchemy import Insert, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from webapp.core import clock
 from webapp.core.errors import InvalidError, NotFoundError
 from webapp.models.channel import ChannelRow
 from webapp.models.routing import EventChannel, EventSetting, GlobalChannel, NotifyUser
+from webapp.models.setting import RateBucket
 from webapp.notify import channels as registry
 from webapp.notify.events import SYSTEM_EVENTS, Event, Group
-from webapp.services import audit, event_words
+from webapp.services import audit, event_words, rates
 from webapp.services.transaction import reading, transaction
 
 EMAIL: Final = "email"
@@ -37,7 +40,9 @@ _CHANNELS: Final = (
         ChannelRow.failing_since,
         ChannelRow.broken_at,
         ChannelRow.fallback_id,
+        ChannelRow.summary,
         GlobalChannel.position,
+        select(func.max(RateBucket.blocked_until)).scalar_subquery().label("a_rest"),
     )
     .outerjoin(GlobalChannel, GlobalChannel.channel_id == ChannelRow.id)
     .order_by(ChannelRow.id)
@@ -71,6 +76,10 @@ class ChannelChoice:
     broken: bool
     fallback: str = ""
     """The channel that would take over now, if one would."""
+    people: str = ""
+    """Whom it writes to, as far as it may be shown."""
+    rest: timedelta | None = None
+    """For how much longer it gets nothing because its service asked for it."""
 
     @property
     def works(self) -> bool:
@@ -376,8 +385,14 @@ def _load(session: Session, only: str | None = None) -> Setup:
     positions: list[tuple[int, int]] = []
     rows = session.execute(_CHANNELS).all()
     working = {row.id: row.name for row in rows if row.enabled and row.broken_at is None}
+    now = clock.now()
+    rests = any(row.a_rest and row.a_rest > now for row in rows)
+    resting = rates.resting(session) if rests else {}
     for row in rows:
-        choices[row.id] = _choice(row, working.get(row.fallback_id, ""))
+        until = resting.get(row.id)
+        choices[row.id] = _choice(
+            row, working.get(row.fallback_id, ""), None if until is None else until - now
+        )
         if row.position is not None:
             positions.append((row.position, row.id))
     everywhere = tuple(choices[channel_id] for _, channel_id in sorted(positions))
@@ -419,7 +434,7 @@ def _is_on(event: type[Event], stored: dict[str, Any]) -> bool:
     return event.on_by_default if row is None else bool(row.enabled)
 
 
-def _choice(row: Any, fallback: str) -> ChannelChoice:
+def _choice(row: Any, fallback: str, rest: timedelta | None) -> ChannelChoice:
     kind = registry.BY_TYPE.get(row.type)
     return ChannelChoice(
         id=row.id,
@@ -431,6 +446,8 @@ def _choice(row: Any, fallback: str) -> ChannelChoice:
         failing=row.failing_since is not None,
         broken=row.broken_at is not None,
         fallback=fallback if row.broken_at is not None else "",
+        people=row.summary if kind and kind.names_people else "",
+        rest=rest,
     )
 
 

@@ -77,6 +77,24 @@ def block(session: Session, row: ChannelRow, until: datetime) -> None:
         _store(session, key, Bucket(bucket.tokens, now, longest), stored.get(key))
 
 
+def resting(session: Session) -> dict[int, datetime]:
+    """Return until when channels get nothing because their services asked for it."""
+    now = clock.now()
+    blocked: dict[str, datetime] = {
+        row.key: row.blocked_until for row in session.execute(_BLOCKED, {"now": now})
+    }
+    if not blocked:
+        return {}
+    found = {
+        row.id: max((blocked.get(key, now) for key, _ in _keys(row)), default=now)
+        for row in session.scalars(select(ChannelRow))
+    }
+    return {channel_id: until for channel_id, until in found.items() if until > now}
+
+
+_BLOCKED: Final = select(RateBucket.key, RateBucket.blocked_until).where(
+    RateBucket.blocked_until > bindparam("now")
+)
 _BOUNDLESS: Final = Rate(seconds=0.001, burst=UNLIMITED)
 
 

@@ -79,6 +79,8 @@ class Channel(ABC):
     """See webapp/notify/channels/fields.py for how a page uses it."""
     recipients_apart: ClassVar[bool] = False
     """True when each of `recipients` gets a delivery of its own, with its own attempts."""
+    names_people: ClassVar[bool] = False
+    """True when what `summarize` returns names the persons that the channel writes to."""
     rate: ClassVar[Rate | None] = None
     bundle_characters: ClassVar[int] = 3000
     """How long the lines of a message that names several events may be in all, so that none is cut

@@ -157,6 +157,7 @@ class Email(Channel):
         "password instead of your own."
     )
     form: ClassVar = EmailForm
+    names_people: ClassVar[bool] = True
     rate: ClassVar[Rate | None] = Rate(seconds=1.0, burst=10)
     troubles: ClassVar[tuple[Trouble, ...]] = (
         Trouble(

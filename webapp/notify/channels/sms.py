@@ -201,6 +201,7 @@ class Sms(Channel):
     )
     form: ClassVar = SmsForm
     recipients_apart: ClassVar[bool] = True
+    names_people: ClassVar[bool] = True
     rate: ClassVar[Rate | None] = Rate(seconds=1.0, burst=10)
     troubles: ClassVar[tuple[Trouble, ...]] = (
         Trouble(
