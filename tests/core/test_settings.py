@@ -43,7 +43,7 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
             ENCRYPTION_KEYS="short",
             SECRET_KEY="short",
             CA_FILE="/nowhere/ca.pem",
-            DISPATCHER_THREADS="0",
+            DISPATCHER_THREADS="3",
         )
     problems = str(caught.value).splitlines()
     assert len(problems) == 9

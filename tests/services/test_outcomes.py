@@ -349,11 +349,20 @@ def test_a_broken_channel_is_announced_through_another_one() -> None:
     assert claim_one().channel.name == "Other"
 
 
-def test_a_system_error_that_breaks_its_channel_causes_no_further_one() -> None:
-    row = make_channel()
-    queue(row, "system_error")
-    finish(claim_one(), error=PermanentError("401", breaks_channel=True))
-    assert len(events_of("system_error")) == 1
+def test_channels_that_break_on_a_system_error_are_announced_once_each() -> None:
+    rows = [make_channel(name=f"Room {number}") for number in range(3)]
+    with transaction() as session:
+        for position, row in enumerate(rows):
+            session.add(GlobalChannel(channel_id=row.id, position=position))
+    queue(rows[0], "system_error")
+    for _ in range(20):  # every message breaks its channel, until nothing is left to send
+        found = claims.claim_due(1).claims
+        if not found:
+            break
+        finish(found[0], error=PermanentError("401", breaks_channel=True))
+    components = sorted(str(one.payload["component"]) for one in events_of("system_error"))
+    assert components[:3] == [f"Channel {row.name}" for row in rows]
+    assert len(components) == 4
 
 
 def test_claims_walk_the_index_of_open_deliveries_and_sort_nothing() -> None:

@@ -82,7 +82,7 @@ class Settings:
             port=env.get("PORT", _number(1, 65_535), cls.port),
             htmx_url=env.get("HTMX_URL", _htmx_url, cls.htmx_url),
             dispatcher_threads=env.get(
-                "DISPATCHER_THREADS", _number(1, 64), cls.dispatcher_threads
+                "DISPATCHER_THREADS", _number(4, 64), cls.dispatcher_threads
             ),
             timezone=env.get("TIMEZONE", _timezone, cls.timezone),
             trusted_proxies=env.get("TRUSTED_PROXIES", _number(0, 9), cls.trusted_proxies),

@@ -84,7 +84,7 @@ def _record(session: Session, results: Sequence[Result]) -> None:
     for result in mine:
         _keep_what_the_service_said(session, result)
     for row in channel_health.note(session, [_sign(result) for result in mine]):
-        _tell_that_broken(session, row, mine)
+        _tell_that_broken(session, row)
     fallbacks.settle(
         session,
         [
@@ -251,13 +251,12 @@ def _error(result: Result) -> ChannelError:
     return result.error
 
 
-def _tell_that_broken(session: Session, row: ChannelRow, results: Sequence[Result]) -> None:
-    """Tell the admins through another channel; a broken system_error causes no further one."""
-    about_itself = {
-        result.claim.channel.id for result in results if result.claim.event_type == SystemError.type
-    }
-    if row.id in about_itself:
-        return
+def _tell_that_broken(session: Session, row: ChannelRow) -> None:
+    """Tell the admins through another channel.
+
+    This cannot go round for ever, whatever was being delivered: a channel breaks once until it is
+    mended, and one that is broken is sent nothing.
+    """
     advice = f"\n{row.last_advice}" if row.last_advice else ""
     outbox.publish(
         session,

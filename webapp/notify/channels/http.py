@@ -22,6 +22,7 @@ _PASSING: Final = frozenset({408, 425, 429})
 _CHANNEL_IS_WRONG: Final = frozenset({401, 403, 404, 405, 410})
 """Answers about address and credentials: the next message would get the same."""
 _WORDS_LIMIT: Final = 200
+_LONGEST_WAIT: Final = 864_000.0  # seconds
 _TAG: Final = re.compile(r"(?is)<(script|style|head)\b.*?</\1>|<[^>]{0,2000}>")
 
 TROUBLES: Final = (
@@ -196,11 +197,16 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
 
 
 def as_seconds(value: object) -> timedelta | None:
-    """Return a number of seconds, as a number or as text; anything else is none."""
+    """Return a number of seconds, as a number or as text; anything else is none.
+
+    More than ten days are none either: such a number is a date in seconds or a mistake, and the
+    message goes out sooner by our own steps.
+    """
     try:
-        return timedelta(seconds=float(str(value))) if float(str(value)) >= 0 else None
-    except (ValueError, OverflowError):
+        seconds = float(str(value))
+    except ValueError:
         return None
+    return timedelta(seconds=seconds) if 0 <= seconds <= _LONGEST_WAIT else None
 
 
 def excerpt_of(answer: Answer, secrets: Iterable[str]) -> str:
