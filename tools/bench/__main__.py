@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tools import vendor_htmx
-from tools.bench import browser
+from tools.bench import alertmanager, browser
 from tools.bench.figures import Table, median, p99
 from tools.bench.peer import Peer
 from tools.bench.server import (
@@ -33,6 +33,7 @@ MESSAGES: Final = 150
 EVENTS: Final = 223  # of nine deliveries each: 2,007
 QUEUE: Final = 2_000  # events for one channel whose peer answers at once
 ROUNDS: Final = 3  # of the queue and of plain posts, in turns
+ALERTS_AT_ONCE: Final = 64  # as Prometheus hands them to Alertmanager
 SLOW: Final = 0.2  # seconds that each of nine channels takes
 MORE_EVENTS: Final = 2_223  # of nine deliveries each: 20,007
 SHORT_HISTORY: Final = 1000
@@ -145,8 +146,12 @@ def _deliver(table: Table, folder: Path) -> None:
 
 
 def _dispatch(table: Table, folder: Path) -> None:
-    """Compare the durable queue with plain posts, in turns; then nine channels that are slow."""
+    """Compare the durable queue with plain posts and with Alertmanager, in turns; then nine slow
+    channels.
+    """
     ratios, plain_rates, fans, added = [], [], [], []
+    others: dict[int, list[float]] = {1: [], ALERTS_AT_ONCE: []}
+    rival = alertmanager.program()
     for turn in range(ROUNDS):
         plain = Peer()
         subprocess.run(
@@ -162,6 +167,11 @@ def _dispatch(table: Table, folder: Path) -> None:
             fast.wait(QUEUE, seconds=120)
             found = json.loads(process.communicate("\n", timeout=120)[0])
         ratios.append(_rate(fast) / plain_rates[-1])
+        for at_once, ratio in others.items() if rival else ():
+            theirs = Peer()
+            scratch = folder / f"alertmanager-{turn}-{at_once}"
+            alertmanager.send(str(rival), scratch, theirs, QUEUE, at_once=at_once)
+            ratio.append(_rate(fast) / _rate(theirs))
         added.append(found["publish"])
         fans += [
             (max(slow.arrived[number * 9 : number * 9 + 9]) + SLOW - at) * 1000
@@ -169,6 +179,13 @@ def _dispatch(table: Table, folder: Path) -> None:
         ]
     what = f"{QUEUE} events, durably / posts of four threads ({median(plain_rates):.0f} a second)"
     table.add(what, median(ratios), "×", at_least=1.0, digits=2)
+    for at_once, ratio in others.items():
+        what = f"{QUEUE} events, durably / by Alertmanager, handed over {at_once} at once"
+        if ratio:
+            goal = 1.0 if at_once == 1 else None
+            table.add(what, median(ratio), "×", at_least=goal, digits=2)
+        else:
+            table.leave_out(what, "Alertmanager is not installed")
     table.add("nine channels of 200 ms, commit to last answer", median(fans), "ms", goal=225)
     table.add("publish adds to a transaction", median(added), "ms", goal=3, digits=2)
 

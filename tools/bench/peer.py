@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from contextlib import suppress
 
 
 class Peer:
@@ -32,7 +33,12 @@ class Peer:
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rb") as stream:
+        # a client that ends may reset what it kept open
+        with (
+            suppress(ConnectionError),
+            connection,
+            connection.makefile("rb") as stream,
+        ):
             while stream.readline():
                 length = 0
                 while (line := stream.readline()) not in {b"\r\n", b""}:
