@@ -415,6 +415,7 @@ class _Adapter(HTTPAdapter):
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
         super().__init__(pool_connections=KEPT_TARGETS, pool_maxsize=KEPT_PER_TARGET)
+        self._pool = lru_cache(KEPT_TARGETS)(self._new_pool)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools with our kinds of connection."""
@@ -427,8 +428,7 @@ class _Adapter(HTTPAdapter):
         What `send` does besides (proxies, cookies, an object for each answer) takes as long as the
         call itself.
         """
-        pool = self.poolmanager.connection_from_url(request.url)
-        answer: BaseHTTPResponse = pool.urlopen(
+        answer: BaseHTTPResponse = self._pool(*_target(str(request.url))).urlopen(
             str(request.method),
             request.path_url,
             body=request.body,
@@ -441,6 +441,23 @@ class _Adapter(HTTPAdapter):
             timeout=_TIMEOUT,
         )
         return answer
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._pool.cache_clear()  # urllib3 closes those of a pool that nobody uses any more
+        super().close()
+
+    def _new_pool(self, scheme: str, host: str, port: int) -> HTTPConnectionPool:
+        if scheme == "https":
+            return _TLSPool(host, port, maxsize=KEPT_PER_TARGET, ssl_context=self._context)
+        return _Pool(host, port, maxsize=KEPT_PER_TARGET)
+
+
+@lru_cache(maxsize=128)  # the addresses of the channels, again and again
+def _target(url: str) -> tuple[str, str, int]:
+    parts = urllib3.util.parse_url(url)
+    scheme = parts.scheme or "http"
+    return scheme, parts.host or "", parts.port or (443 if scheme == "https" else 80)
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes) -> PreparedRequest:

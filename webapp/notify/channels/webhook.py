@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -347,7 +348,7 @@ class Webhook(Channel):
         """Return the host: receivers count per host if they count at all."""
         return f"webhook:{urlsplit(self._address).netloc}"
 
-    @property
+    @cached_property
     def secrets(self) -> tuple[str, ...]:
         """Return path and query of the URL, the values of headers, and the signing secret."""
         parts = urlsplit(self._address)
