@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -49,14 +50,21 @@ def app(settings: Settings) -> Iterator[Flask]:
         db.engine.dispose()
 
 
-@pytest.fixture
-def postgres_app(tmp_path: Path) -> Iterator[Flask]:
-    """The same on a PostgreSQL database of its own."""
+@contextmanager
+def make_postgres() -> Iterator[str]:
+    """Make an empty PostgreSQL database; return its address."""
     require_postgres()
     name = f"dbackup_test_{secrets.token_hex(6)}"
     with psycopg.connect(f"host={HOST} port={PORT} user=postgres", autocommit=True) as server:
         server.execute(f'CREATE DATABASE "{name}"')
-        url = f"postgresql+psycopg://postgres@{HOST}:{PORT}/{name}"
+        yield f"postgresql+psycopg://postgres@{HOST}:{PORT}/{name}"
+        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def postgres_app(tmp_path: Path) -> Iterator[Flask]:
+    """The same on a PostgreSQL database of its own."""
+    with make_postgres() as url:
         app = create_app(make_settings(tmp_path, database_url=url))
         app.testing = True
         with app.app_context():
@@ -64,7 +72,6 @@ def postgres_app(tmp_path: Path) -> Iterator[Flask]:
             yield app
             db.session.remove()
             db.engine.dispose()
-        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
