@@ -1,203 +1,348 @@
-"""Kills and restarts the server again and again, then counts."""
+"""Kills and restarts the server again and again, and has everything looked at after each."""
 
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
+from typing import IO, Final
 
-from tests.servers.http import Peer, Received
-from tests.torture.points import NAMES, SHUTDOWN
+from tests.torture import upgrades
+from tests.torture.ledger import CHANNELS, Ledger
+from tests.torture.peer import Recorder
+from tests.torture.points import POINTS, SIDES, Phase
+from tests.torture.victim import BEGUN, EVENT, REACHED, READY, STOPPING
 from webapp.app import create_app
 from webapp.core.settings import Settings
+from webapp.models import db
 from webapp.models.channel import ChannelRow
-from webapp.services import schema
+from webapp.notify.events import BY_TYPE
+from webapp.services import outbox, schema
 from webapp.services.installation import installation
+from webapp.services.routing import Target
 from webapp.services.transaction import transaction
 
-ANSWERS = (200, 200, 200, 503)  # every fourth call fails, so that retries are killed as well
-CHANNELS = 3
+REACH_WITHIN: Final = 40.0  # seconds; a point takes one or two, on a busy machine ten
+INSTANTS: Final = {Phase.START: 1.5, Phase.RUNNING: 0.7, Phase.STOP: 0.2}
+"""Seconds within which a random instant lies, from the moment at which the phase begins."""
+INSTANTS_A_CYCLE: Final = 6
+EVENTS_AT_FIRST: Final = 50
+DRAINED_WITHIN: Final = 120.0
 
 
 @dataclass(frozen=True)
 class Kill:
     """One round: where the server is killed."""
 
-    point: str
-    number: int
-    after: float = 0.0
-    """Seconds until it is killed from outside, for points that are instants."""
+    name: str
+    phase: Phase
+    passes: int = 1
+    after: float | None = None
+    """Seconds after which the parent kills it; None: it kills itself at the point."""
+
+
+@dataclass
+class Tally:
+    """How a point fared."""
+
+    asked: int = 0
+    reached: int = 0
+    """The process said that it had come to the pass at which it would die."""
+    killed: int = 0
+    """It died by SIGKILL, and by nobody else's than its own or, for instants, the parent's."""
 
 
 @dataclass
 class Report:
-    """What became of the events of a whole suite."""
+    """What became of everything."""
 
-    kills: Counter[str]
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    by_itself: int = 0
+    by_the_parent: int = 0
+    escaped: int = 0
+    """Instants at which the process had ended already; others took their place."""
+    upgrades: int = 0
+    looks: int = 0
+    integrity: int = 0
     events: int = 0
     deliveries: int = 0
     lost: int = 0
-    duplicates: int = 0
     strangers: int = 0
-    """Messages with an id that no delivery has."""
+    duplicates: int = 0
     worst: int = 0
     """Most copies of one delivery that were accepted."""
-    integrity: str = ""
+    bound: int = 0
+    """How many of that delivery the bound allows."""
+    beyond: int = 0
+    """Deliveries with more copies than the bound allows."""
+    in_flight: int = 0
+    """Deliveries that were sent and not yet recorded at a kill, summed over the kills."""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def kills(self) -> int:
+        return self.by_itself + self.by_the_parent
 
     @property
     def holds(self) -> bool:
-        return self.lost == 0 and self.strangers == 0 and self.integrity == "ok"
+        return not self.problems
 
 
-def plan(count: int, seed: int) -> Iterator[Kill]:
-    """Return rounds that go through all points, with a random instant in between."""
+def plan(seed: int, *, statements: int = upgrades.STATEMENTS_OF_SQLITE) -> Iterator[Kill]:
+    """Go through all points again and again, the other side each time, with instants behind."""
     chance = random.Random(seed)
-    for number in range(count):
-        if number % 4 == 3:
-            yield Kill("instant", 0, chance.uniform(0.0, 0.5))
-        else:
-            yield Kill(NAMES[number % len(NAMES)], chance.randint(1, 12))
+    for cycle in count():
+        for number, (name, point) in enumerate(POINTS.items()):
+            side = SIDES[(number + cycle) % 2]
+            passes = statements if name == "statement" else point.passes
+            yield Kill(f"{name}:{side}", point.phase, chance.randint(1, passes))
+        for _ in range(INSTANTS_A_CYCLE if cycle else 1):
+            phase = chance.choice(list(INSTANTS))
+            after = chance.uniform(0.0, INSTANTS[phase])
+            yield Kill(f"instant ({phase})", phase, after=after)
 
 
-def torture(kills: Iterable[Kill], folder: Path) -> Report:
-    """Run the rounds on one instance, then let it finish in peace and count."""
-    report = Report(Counter())
-    with Peer() as peer:
-        answer = iter_answers(peer)
-        peer.before_answer = answer
-        environ = _instance(folder, peer)
-        for kill in kills:
-            _round(kill, environ, report)
-        _drain(environ, folder)
-        _count(peer, folder, report)
-    return report
+def run(
+    kills: int, seed: int, *, database: str | None = None, only: Collection[str] = ()
+) -> Report:
+    """Torture a fresh instance until the server was killed so often; `only` names points.
 
-
-def iter_answers(peer: Peer) -> "Answers":
-    return Answers(peer)
-
-
-class Answers:
-    """Lets the peer answer 200 three times and 503 once, in turn."""
-
-    def __init__(self, peer: Peer) -> None:
-        self._peer = peer
-        self._calls = 0
-        self.accepted: Counter[str] = Counter()
-
-    def __call__(self, received: Received) -> None:
-        status = ANSWERS[self._calls % len(ANSWERS)]
-        self._calls += 1
-        self._peer.answer(status)
-        if status == 200:
-            self.accepted[received.headers["webhook-id"]] += 1
-
-
-def _instance(folder: Path, peer: Peer) -> dict[str, str]:
-    environ = os.environ | {
-        "DBACKUP_INSTANCE_PATH": str(folder),
-        "TORTURE_PUBLISH": "1",
-    }
-    app = create_app(Settings.from_env(environ))
-    with app.app_context():
-        schema.upgrade()
-        with transaction() as session:
-            for number in range(CHANNELS):
-                config = {"url": f"{peer.url}/{number}", "method": "POST"}
-                session.add(
-                    ChannelRow(
-                        type="webhook",
-                        name=f"Peer {number}",
-                        config=installation().sealer.seal(config),
-                    )
-                )
-    return environ
-
-
-@contextmanager
-def _victim(kill: Kill, environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-m",
-            "tests.torture.victim",
-            kill.point,
-            str(kill.number),
-        ],
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def _round(kill: Kill, environ: dict[str, str], report: Report) -> None:
-    with _victim(kill, environ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        if kill.point == "instant":
-            time.sleep(kill.after)
-            process.kill()
-        elif kill.point.partition(":")[0] in SHUTDOWN:
-            time.sleep(0.2)
-            process.terminate()
-        try:
-            code = process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-    report.kills[kill.point if code == -signal.SIGKILL else f"{kill.point} (not reached)"] += 1
-
-
-def _drain(environ: dict[str, str], folder: Path) -> None:
-    with _victim(Kill("none", 1), environ | {"TORTURE_PUBLISH": "0"}) as process:
-        deadline = time.monotonic() + 60
-        while _open_deliveries(folder) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        process.terminate()
-        process.wait(20)
-
-
-def _open_deliveries(folder: Path) -> int:
-    with sqlite3.connect(folder / "dbackup.db") as database:
-        [count] = database.execute(
-            "SELECT count(*) FROM delivery WHERE next_attempt_at IS NOT NULL"
-        ).fetchone()
-        return int(count)
-
-
-def _count(peer: Peer, folder: Path, report: Report) -> None:
-    answers = peer.before_answer
-    assert isinstance(answers, Answers)
-    journal = set((folder / "journal").read_text().split())
-    with sqlite3.connect(folder / "dbackup.db") as database:
-        events = {row[0] for row in database.execute("SELECT id FROM event")}
-        deliveries = dict(database.execute("SELECT id, state FROM delivery"))
-        [report.integrity] = database.execute("PRAGMA integrity_check").fetchone()
-    report.events = len(events)
-    report.deliveries = len(deliveries)
-    report.lost = len(journal - events) + sum(
-        state != "sent" or answers.accepted[delivery] == 0 for delivery, state in deliveries.items()
+    `database` is the address of an empty database; without one, SQLite in a temporary folder.
+    """
+    statements = upgrades.STATEMENTS_OF_SQLITE if database is None else upgrades.STATEMENTS
+    planned = (
+        kill
+        for kill in plan(seed, statements=statements)
+        if not only or kill.name.partition(":")[0] in only
     )
-    report.strangers = len(set(answers.accepted) - set(deliveries))
-    report.duplicates = sum(count - 1 for count in answers.accepted.values())
-    report.worst = max(answers.accepted.values(), default=0)
+    with tempfile.TemporaryDirectory() as folder, Recorder() as peer:
+        torture = Torture(Path(folder), peer, database)
+        for kill in islice(planned, kills * 2):
+            torture.round(kill)
+            if torture.report.kills >= kills or torture.is_hopeless:
+                break
+        return torture.finish()
 
 
-def run(count: int, seed: int) -> Report:
-    """Torture a fresh instance in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        return torture(plan(count, seed), Path(folder))
+class Torture:
+    """One instance, the lives of its server, and what is known about them."""
+
+    def __init__(self, folder: Path, peer: Recorder, database: str | None = None) -> None:
+        self._folder = folder
+        self._revisions = upgrades.copied_to(folder / "migrations")
+        self._revision = ""
+        self._lives = 0
+        self._environ = dict(os.environ) | {
+            "DBACKUP_INSTANCE_PATH": str(folder),
+            "TORTURE_REVISIONS": str(self._revisions),
+        }
+        if database is not None:
+            self._environ["DBACKUP_DATABASE_URL"] = database
+        url = self._install(peer)
+        self._ledger = Ledger(url, folder / "journal", peer)
+        self.report = Report()
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Say whether so much is broken that going on tells nothing more."""
+        return len(self._ledger.problems) > 20
+
+    def round(self, kill: Kill) -> None:
+        """Start the server, kill it, and look at what it left."""
+        if kill.phase is Phase.START:
+            self._revision = upgrades.add(self._revisions)
+            self.report.upgrades += 1
+        tally = self.report.tallies.setdefault(kill.name, Tally())
+        with self._life(kill.name, kill.passes) as life:
+            on_its_way = self._bring_to(life, kill)
+            if kill.after is None:
+                by_itself = life.ends_within(REACH_WITHIN if on_its_way else 0)
+            else:
+                by_itself = life.ends_within(kill.after)
+        was_killed = life.process.returncode == -signal.SIGKILL
+        self._note(kill, tally, life, by_itself=by_itself, was_killed=was_killed)
+        self._ledger.after_end(life.number, was_killed=was_killed)
+
+    def finish(self) -> Report:
+        """Let everything go out in peace, then count."""
+        with self._life("none", 1, publishing=False) as life:
+            if life.says(READY, REACH_WITHIN):
+                self._ledger.after_start(life.number, life.process.pid, self._revision)
+                self._drain()
+                life.process.terminate()
+            if not life.ends_within(REACH_WITHIN) or life.process.returncode != 0:
+                self._ledger.problems.append("the last server did not start and stop in peace")
+        found = self._ledger.at_the_end()
+        ledger, report = self._ledger, self.report
+        copies = ledger.peer.copies()
+        report.looks, report.integrity = ledger.looks, ledger.integrity
+        report.events, report.deliveries = len(found.events), len(found.deliveries)
+        report.lost = len(ledger.lost)
+        report.strangers = len(ledger.strangers(found))
+        report.duplicates = sum(copies.values()) - len(copies)
+        report.worst, report.bound = ledger.worst()
+        report.beyond = len(ledger.beyond_bound())
+        report.in_flight = sum(ledger.bound(key) - 1 for key in list(ledger.in_flight))
+        report.problems = [*self._not_reached(), *ledger.problems]
+        return report
+
+    def _not_reached(self) -> Iterator[str]:
+        for name, tally in self.report.tallies.items():
+            if name in _INSTANTS:
+                continue
+            if not tally.asked == tally.reached == tally.killed:
+                yield (
+                    f"{name}: asked {tally.asked} times, reached {tally.reached},"
+                    f" killed there {tally.killed}"
+                )
+
+    def _bring_to(self, life: "Life", kill: Kill) -> bool:
+        """See the life to the phase of the kill; return whether it came there."""
+        if not life.says(BEGUN, REACH_WITHIN):
+            return False
+        if kill.phase is Phase.START:
+            return True
+        if not life.says(READY, REACH_WITHIN):
+            self._ledger.problems.append(f"start {life.number} failed: {self._last_words()}")
+            return False
+        self._ledger.after_start(life.number, life.process.pid, self._revision)
+        if kill.phase is Phase.STOP:
+            life.process.terminate()
+            return kill.after is None or life.says(STOPPING, REACH_WITHIN)
+        return True
+
+    def _note(
+        self, kill: Kill, tally: Tally, life: "Life", *, by_itself: bool, was_killed: bool
+    ) -> None:
+        tally.asked += 1
+        tally.reached += life.has_said(REACHED)
+        as_planned = was_killed and by_itself == (kill.after is None)
+        tally.killed += as_planned
+        if kill.after is None:
+            self.report.by_itself += as_planned
+            return
+        self.report.by_the_parent += as_planned
+        self.report.escaped += not as_planned
+        if by_itself and kill.phase is not Phase.STOP:
+            self._ledger.problems.append(f"{life.number} ended: {self._last_words()}")
+
+    def _install(self, peer: Recorder) -> str:
+        app = create_app(Settings.from_env(self._environ))
+        with app.app_context():
+            schema.upgrade()
+            self._revision = schema.known()[-1]
+            self._fill(peer)
+            db.engine.dispose()
+            return installation().settings.database_url
+
+    def _fill(self, peer: Recorder) -> None:
+        """Make the channels, and put so much into the outbox that the first upgrade has data."""
+        rows = [
+            ChannelRow(
+                type="webhook",
+                name=f"Peer {number}",
+                config=installation().sealer.seal(
+                    {"url": f"{peer.url}/{number}", "method": "POST"}
+                ),
+            )
+            for number in range(CHANNELS)
+        ]
+        with transaction() as session:
+            session.add_all(rows)
+        targets = [
+            Target(channel_id=row.id, channel_name=row.name, channel_type=row.type) for row in rows
+        ]
+        with transaction() as session:
+            written = [
+                outbox.write(session, BY_TYPE[EVENT].sample(), targets)
+                for _ in range(EVENTS_AT_FIRST)
+            ]
+        (self._folder / "journal").write_text("".join(f"{one}\n" for one in written))
+
+    @contextmanager
+    def _life(self, point: str, passes: int, *, publishing: bool = True) -> Iterator["Life"]:
+        self._lives += 1
+        environ = self._environ | {"TORTURE_PUBLISH": "1" if publishing else "0"}
+        with (
+            (self._folder / "stderr").open("wb") as errors,
+            closing(Life(self._lives, point, passes, environ, errors)) as life,
+        ):
+            yield life
+
+    def _last_words(self) -> str:
+        lines = (self._folder / "stderr").read_text(errors="replace").splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+    def _drain(self) -> None:
+        deadline = time.monotonic() + DRAINED_WITHIN
+        while self._ledger.still_open() and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+
+_INSTANTS: Final = frozenset(f"instant ({phase})" for phase in INSTANTS)
+
+
+class Life:
+    """One process of the server, and what it said."""
+
+    def __init__(
+        self, number: int, point: str, passes: int, environ: Mapping[str, str], errors: IO[bytes]
+    ) -> None:
+        self.number = number
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-W", "ignore", "-m", "tests.torture.victim"),
+                *(str(number), point, str(passes)),
+            ],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        self._said: Counter[str] = Counter()
+        self._news = threading.Condition()
+        self._has_ended = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._news:
+                self._said[line.decode().strip()] += 1
+                self._news.notify_all()
+        with self._news:
+            self._has_ended = True
+            self._news.notify_all()
+
+    def says(self, words: str, seconds: float) -> bool:
+        """Wait for a line; False: it ended or the time is over."""
+        with self._news:
+            self._news.wait_for(lambda: self._said[words] or self._has_ended, seconds)
+            return self._said[words] > 0
+
+    def has_said(self, words: str) -> bool:
+        return self._said[words] > 0
+
+    def close(self) -> None:
+        """Kill it if it runs still, and hear what it had to say."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def ends_within(self, seconds: float) -> bool:
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
