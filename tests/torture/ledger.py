@@ -181,7 +181,7 @@ def _found(connection: Connection) -> Found:
     """Read everything in one transaction."""
     return Found(
         events=set(connection.scalars(_EVENTS)),
-        deliveries={row.id: row for row in connection.execute(_DELIVERIES)},
+        deliveries={row.id: row for row in connection.execute(_DELIVERIES).all()},
         attempts=len(connection.scalars(_ATTEMPTS).all()),
         revision=str(connection.scalar(text("SELECT version_num FROM alembic_version"))),
         guarded=_is_guarded(connection),

@@ -173,7 +173,8 @@ class Torture:
         self._ledger.after_end(life.number, was_killed=was_killed)
 
     def finish(self) -> Report:
-        """Let everything go out in peace, then count."""
+        """Stop once in peace, let everything go out, then count."""
+        self._stop_in_peace()
         with self._life("none", 1, publishing=False) as life:
             if life.says(READY, REACH_WITHIN):
                 self._ledger.after_start(life.number, life.process.pid, self._revision)
@@ -194,6 +195,17 @@ class Torture:
         report.in_flight = sum(ledger.bound(key) - 1 for key in list(ledger.in_flight))
         report.problems = [*self._not_reached(), *ledger.problems]
         return report
+
+    def _stop_in_peace(self) -> None:
+        """See that a stop amid the traffic leaves no claim behind."""
+        with self._life("none", 1) as life:
+            if life.says(READY, REACH_WITHIN):
+                self._ledger.after_start(life.number, life.process.pid, self._revision)
+                time.sleep(INSTANTS[Phase.RUNNING])
+                life.process.terminate()
+            if not life.ends_within(REACH_WITHIN) or life.process.returncode != 0:
+                self._ledger.problems.append(f"{life.number} did not stop: {self._last_words()}")
+        self._ledger.after_end(life.number, was_killed=False)
 
     def _not_reached(self) -> Iterator[str]:
         for name, tally in self.report.tallies.items():
