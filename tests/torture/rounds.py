@@ -49,6 +49,11 @@ class Kill:
     after: float | None = None
     """Seconds after which the parent kills it; None: it kills itself at the point."""
 
+    @property
+    def point(self) -> str:
+        """The point without its side; "instant" for all instants."""
+        return self.name.partition(":" if self.after is None else " ")[0]
+
 
 @dataclass
 class Tally:
@@ -119,11 +124,7 @@ def run(
     `database` is the address of an empty database; without one, SQLite in a temporary folder.
     """
     statements = upgrades.STATEMENTS_OF_SQLITE if database is None else upgrades.STATEMENTS
-    planned = (
-        kill
-        for kill in plan(seed, statements=statements)
-        if not only or kill.name.partition(":")[0] in only
-    )
+    planned = (kill for kill in plan(seed, statements=statements) if not only or kill.point in only)
     with tempfile.TemporaryDirectory() as folder, Recorder() as peer:
         torture = Torture(Path(folder), peer, database)
         for kill in islice(planned, kills * 2):
@@ -154,7 +155,7 @@ class Torture:
     @property
     def is_hopeless(self) -> bool:
         """Say whether so much is broken that going on tells nothing more."""
-        return len(self._ledger.problems) > 20
+        return len(self._ledger.problems) > 20 or len(list(self._not_reached())) > 2
 
     def round(self, kill: Kill) -> None:
         """Start the server, kill it, and look at what it left."""
