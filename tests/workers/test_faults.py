@@ -294,6 +294,16 @@ def test_twenty_targets_that_hang_delay_nobody_else(app: Flask) -> None:
     def hang(_received: Received) -> None:
         released.wait(20)
 
+    def delays() -> list[float]:
+        """Send ten, one after the other; return the seconds from commit to received."""
+        found = []
+        for _ in range(10):
+            before = len(quick.requests)
+            committed = time.time()
+            queue(row)
+            found.append(quick.wait(before + 1)[-1].at - committed)
+        return found
+
     running = Dispatcher(app, most_threads=installation().settings.dispatcher_threads)
     with contextlib.ExitStack() as stack:
         hanging = [stack.enter_context(Peer()) for _ in range(20)]
@@ -302,15 +312,11 @@ def test_twenty_targets_that_hang_delay_nobody_else(app: Flask) -> None:
             peer.before_answer = hang
         row = webhook(quick)
         running.start()
-        queue(row)
-        quick.wait(1)
+        delays()  # what the first ones load stays loaded
+        usual = delays()
         queue(*[webhook(peer) for peer in hanging])
         until(lambda: all(len(peer.requests) == 1 for peer in hanging))
-        delays = []
-        for number in range(10):
-            committed = time.time()
-            queue(row)
-            delays.append(quick.wait(number + 2)[-1].at - committed)
+        beside = delays()
         released.set()
         assert running.stop(20)
-    assert sorted(delays)[8] <= 0.1, delays
+    assert max(beside) <= max(usual) + 0.1, (usual, beside)
