@@ -1,4 +1,4 @@
-# make run · make demo · make test · make check · make e2e · make bench · make lock · make oidc · make apprise · make audit · make vendor
+# make run · make demo · make test · make check · make e2e · make torture · make bench · make lock · make oidc · make apprise · make audit · make vendor
 # On a fresh machine only Python 3.11 or newer (with venv) and make are needed.
 
 SHELL := /bin/sh
@@ -69,7 +69,7 @@ e2e: dev ## only the tests in Chromium
 slow: dev ## judge 100,000 generated messages; takes some minutes
 	DBACKUP_TEST_SLOW=1 $(BIN)/pytest $(PYTEST_ARGS) -m slow
 
-torture: dev ## kill the server at 200 points and count what was lost
+torture: dev ## kill the server 200 times, at points and random instants, and print what became of it
 	$(BIN)/python -m tests.torture --points 200
 
 bench: dev ## measure; the goals are printed beside the figures
