@@ -238,7 +238,7 @@ def test_every_form_of_delay_is_kept_to(
 def test_a_delay_of_a_day_and_more_ends_the_message_with_its_reason(
     app: Flask, short: None, peer: Peer
 ) -> None:
-    peer.once(429, headers={"Retry-After": "99999999"})
+    peer.once(429, headers={"Retry-After": "90000"})
     [delivery_id] = queue(webhook(peer))
     [claim] = claims.claim_due(10).claims
     outcomes.record([sending.attempt(claim)])
