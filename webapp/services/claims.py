@@ -70,14 +70,18 @@ class Claimed:
     """Channels that have more but may not get it before that moment."""
     more: bool = False
     """True when there may be more that is due."""
-    next_due: datetime | None = None
-    """When the next delivery becomes due, or a lease ends, as far as it was looked at."""
 
 
 def claim_due(limit: int, *, passed_over: Collection[int] = ()) -> Claimed:
     """Lease up to `limit` due deliveries, oldest first, except those of the given channels."""
     with transaction() as session:
         return claim(session, limit, passed_over)
+
+
+def next_due(*, passed_over: Collection[int] = ()) -> datetime | None:
+    """Return when the next delivery of other channels becomes due, or a lease ends."""
+    with reading() as session:
+        return due.next_due(session, passed_over)
 
 
 def renew(claims: Iterable[Claim]) -> None:
@@ -149,7 +153,7 @@ def claim(session: Session, limit: int, passed_over: Collection[int] = ()) -> Cl
     now = clock.now()
     rows = due.due_rows(session, now, limit, passed_over)
     if not rows:
-        return Claimed(next_due=due.next_due(session, passed_over))
+        return Claimed()
     admitted = admission.admit(session, rows)
     going = [row for parcel in admitted.parcels for row in parcel.rows]
     if going:
@@ -161,12 +165,10 @@ def claim(session: Session, limit: int, passed_over: Collection[int] = ()) -> Cl
                 "until": now + LEASE,
             },
         )
-    more = len(rows) >= limit
     return Claimed(
         claims=_claims(session, admitted.parcels),
         parked=admitted.parked,
-        more=more,
-        next_due=None if more else due.next_due(session, [*passed_over, *admitted.parked]),
+        more=len(rows) >= limit,
     )
 
 

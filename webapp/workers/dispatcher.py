@@ -132,12 +132,20 @@ class Dispatcher:
         now = clock.now()
         self._parked |= {lane: (now, until) for lane, until in claimed.parked.items()}
         self._hand_out(claimed.claims)
-        return 0.0 if claimed.more else self._pause(claimed.next_due)
+        if claimed.more or self._has_results():
+            return 0.0
+        return self._pause(passed_over)
 
-    def _pause(self, due: datetime | None) -> float:
+    def _pause(self, passed_over: list[int]) -> float:
+        """Return how long nothing becomes due; asked only now that everything due is on its way."""
+        due = claims.next_due(passed_over=[*passed_over, *self._parked])
         moments = [until for _, until in self._parked.values()] + ([due] if due else [])
         waits = [(moment - clock.now()) / timedelta(seconds=1) for moment in moments]
         return min(max(min(waits, default=POLL), SHORTEST_PAUSE), POLL)
+
+    def _has_results(self) -> bool:
+        with self._lock:
+            return bool(self._results)
 
     def _is_busy(self) -> bool:
         """Say whether results come in from a lane that has more to send."""
