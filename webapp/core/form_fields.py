@@ -12,15 +12,41 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from markupsafe import Markup
-from wtforms import Field, Form, PasswordField
+from wtforms import Field, Form, IntegerField, PasswordField
 from wtforms.validators import StopValidation
 from wtforms.widgets import html_params
 
 from webapp.core.secrets import is_reference, resolve
 
 _REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
+LARGEST: Final = 2**31 - 1  # of an INTEGER in PostgreSQL
 LONGEST_SECRET: Final = 1000
 REFERENCE_HELP: Final = "Stored encrypted. A reference such as env:NAME or file:/path works, too."
+
+
+class NumberField(IntegerField):
+    """A whole number; what no table holds becomes the nearest that does, so ranges can refuse it.
+
+    Beyond that, the range check itself, or the database, would end in an error of ours.
+    """
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Take the number."""
+        super().process_formdata(valuelist)
+        if self.data is not None:
+            self.data = max(-LARGEST, min(self.data, LARGEST))
+
+
+def whole(value: object) -> int:
+    """Return a choice as an id; the `coerce` of fields.
+
+    Raises:
+        ValueError: it is no number, or one that no table holds.
+    """
+    number = int(str(value))
+    if abs(number) > LARGEST:
+        raise ValueError("too large for an id")
+    return number
 
 
 class SecretField(PasswordField):

@@ -1,20 +1,16 @@
 """Logging: one line per event, facts as key=value, secrets masked."""
 
 import logging
-import re
 import sys
 from typing import Final, TextIO
+
+from webapp.core.scrub import scrub
 
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
     "asctime",
     "taskName",
 }
-# user:password@ in any URL; the path of the webhook services; Telegram's token in a path
-_CREDENTIALS: Final = re.compile(
-    r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?<=/webhooks/)\d+/[\w-]+|(?<=\.com/services/)[\w/]+|(?<=/bot)\d+:[\w-]+"
-    r"|(?<=[?&]sig=)[^&\s]+|(?i:(?<=password=)|(?<=token=))[^&\s'\"]+"
-)
 
 
 class KeyValueFormatter(logging.Formatter):
@@ -26,7 +22,7 @@ class KeyValueFormatter(logging.Formatter):
         facts = " ".join(
             f"{key}={value}" for key, value in record.__dict__.items() if key not in _STANDARD
         )
-        return _CREDENTIALS.sub("***", f"{line} {facts}" if facts else line)
+        return scrub(f"{line} {facts}" if facts else line)
 
 
 def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:

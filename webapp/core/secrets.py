@@ -1,9 +1,12 @@
 """Sealing of secrets at rest, references to secrets kept elsewhere, and masking in texts."""
 
 import base64
+import html
 import json
 import os
-from collections.abc import Iterable, Mapping
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +19,11 @@ from webapp.core.errors import SecretError
 MASK: Final = "***"
 ENV_REFERENCE: Final = "env:"
 FILE_REFERENCE: Final = "file:"
+LARGEST_FILE: Final = 1 << 20  # bytes
 SHORTEST_MASKED: Final = 4  # shorter values would blacken ordinary words
+SHORTEST_CUT: Final = 8  # so many characters of a secret are no coincidence
+LONG_LINE: Final = 20
+SHORTEST_INSIDE: Final = 6  # bytes; the base64 of fewer has too few letters that stay the same
 
 
 class Sealer:
@@ -81,8 +88,8 @@ def resolve(value: str) -> str:
     if value.startswith(FILE_REFERENCE):
         path = value.removeprefix(FILE_REFERENCE)
         try:
-            content = Path(path).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-        except (OSError, UnicodeDecodeError) as error:
+            content = _content(Path(path)).removesuffix("\n").removesuffix("\r")
+        except (OSError, ValueError) as error:  # not text, or a path with a NUL
             raise SecretError(
                 f"The secret file {path} cannot be read ({type(error).__name__}). "
                 "Check that it exists and that the server's user may read it."
@@ -93,19 +100,82 @@ def resolve(value: str) -> str:
     return value
 
 
+def _content(path: Path) -> str:
+    if not path.is_file():  # a device or a pipe would never end
+        raise OSError("no ordinary file")
+    with path.open("rb") as file:
+        return file.read(LARGEST_FILE).decode("utf-8")
+
+
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """Return the text with every given secret replaced, also where it is URL- or base64-encoded."""
-    for secret in sorted(set(secrets), key=len, reverse=True):
+    """Return the text with every given secret replaced, in each form in which it may stand there.
+
+    That is as it is, encoded for addresses, JSON, HTML, shells and Python, in base64 (also within
+    that of "user:password"), wrapped over lines, cut off at the end of a line, and of a secret of
+    several lines each long one.
+    """
+    known = tuple(secrets)
+    for secret in sorted({*known, *_long_lines(known)}, key=len, reverse=True):
         if len(secret) < SHORTEST_MASKED:
             continue
         for form in _forms(secret):
             text = text.replace(form, MASK)
+        if len(secret) >= SHORTEST_CUT:
+            text = _wrapped(secret).sub(MASK, text)
+            text = _without_start(text, secret)
     return text
 
 
+def _long_lines(secrets: Iterable[str]) -> Iterator[str]:
+    for secret in secrets:
+        if "\n" in secret:
+            yield from (line for line in secret.splitlines() if len(line) >= LONG_LINE)
+
+
+def _without_start(text: str, secret: str) -> str:
+    """Drop the first characters of a secret at the end of a line, where it was cut."""
+    start = secret[:SHORTEST_CUT]
+    if start not in text:
+        return text
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        at = line.rfind(start)
+        if at >= 0 and secret.startswith(line[at:]):
+            lines[number] = line[:at] + MASK
+    return "\n".join(lines)
+
+
 @lru_cache(maxsize=512)
-def _forms(secret: str) -> frozenset[str]:
-    """Return how a secret may stand in a text. Cached: each message is masked."""
+def _forms(secret: str) -> tuple[str, ...]:
+    """Return how a secret may stand in a text, longest first. Cached: each message is masked."""
+    quoted = {quote(secret, safe=""), quote_plus(secret), quote(secret)}
+    lower = {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), form) for form in quoted}
+    escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    escaped |= {json.dumps(form)[1:-1] for form in escaped} | {repr(secret)[1:-1]}
+    escaped |= {html.escape(secret), html.escape(secret, quote=False)}
+    escaped |= {secret.replace("'", "'\\''"), shlex.quote(secret), secret.replace("'", "''")}
+    encoded = {form for form in _base64_forms(secret.encode()) if len(form) >= SHORTEST_MASKED}
+    forms = {secret} | quoted | lower | escaped | encoded
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _base64_forms(clear: bytes) -> Iterator[str]:
+    """Yield what stays the same wherever the secret stands in what is encoded."""
+    yield base64.b64encode(clear).decode().rstrip("=")
+    yield base64.urlsafe_b64encode(clear).decode().rstrip("=")
+    if len(clear) >= SHORTEST_INSIDE:
+        yield clear.hex()
+        for before in range(3):
+            whole = base64.b64encode(bytes(before) + clear).decode()
+            first = (0, 2, 3)[before]
+            last = (before + len(clear)) * 8 // 6
+            yield whole[first:last]
+            yield whole[first:last].replace("+", "-").replace("/", "_")
+
+
+@lru_cache(maxsize=512)
+def _wrapped(secret: str) -> re.Pattern[str]:
+    """Return what finds a secret that is wrapped over lines, plain or in base64."""
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
-    quoted = (quote(secret, safe=""), quote_plus(secret), quote(secret))
-    return frozenset((secret, *quoted, encoded, json.dumps(secret)[1:-1]))
+    gap = r"(?:\\?\r?\n[ \t]*|=\r?\n)?"
+    return re.compile("|".join(gap.join(map(re.escape, form)) for form in (secret, encoded)))

@@ -12,7 +12,7 @@ from typing import Final
 
 from webapp.core import text
 from webapp.core.errors import ChannelError, PermanentError, TransientError
-from webapp.core.secrets import mask
+from webapp.core.scrub import conceal
 from webapp.notify.channels.base import EXCERPT_LIMIT, Trouble
 from webapp.notify.channels.http import advice_for
 from webapp.notify.outbound import READ_SECONDS, Call
@@ -106,7 +106,7 @@ def refusal(
 ) -> ChannelError:
     """Return what a refusal means; `doing` says of what: "the login", "the message"."""
     message = f"{service} refused {doing} with {reply.status}."
-    excerpt = mask(reply.words, secrets)[:EXCERPT_LIMIT]
+    excerpt = conceal(reply.words, secrets)[:EXCERPT_LIMIT]
     advice = advice_for(
         troubles, reply.status, reply.enhanced, str(reply.code), f"{reply.code // 100}yz"
     )

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from webapp.core import clock, ids
 from webapp.core.errors import AppError, ChannelError
-from webapp.core.secrets import mask
+from webapp.core.scrub import conceal
 from webapp.notify.channels.base import EXCERPT_LIMIT, Channel, Preview
 from webapp.notify.events import Event
 from webapp.notify.events.backup_failure import BackupFailure
@@ -50,8 +50,8 @@ def send(channel_type: type[Channel], config: Mapping[str, Any], name: str, aske
     def trial(ok: bool, words: str, excerpt: str = "", advice: str = "") -> Trial:
         return Trial(
             ok=ok,
-            words=mask(words, secrets),
-            excerpt=mask(excerpt, secrets)[:EXCERPT_LIMIT],
+            words=conceal(words, secrets),
+            excerpt=conceal(excerpt, secrets)[:EXCERPT_LIMIT],
             advice=advice,
             at=at,
             took=timedelta(seconds=time.perf_counter() - began),

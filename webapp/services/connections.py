@@ -14,7 +14,7 @@ from webapp.backup.reach import Reach
 from webapp.backup.sources.base import Source
 from webapp.core import clock
 from webapp.core.errors import AppError, ConflictError, InvalidError, NotFoundError
-from webapp.core.secrets import mask
+from webapp.core.scrub import conceal
 from webapp.models.job import DestinationRow, SourceRow
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
@@ -196,7 +196,7 @@ class Connections(Generic[Row, Thing]):
         try:
             words, notes = self._verdict(thing)
         except AppError as error:
-            return _trial(name, began, mask(str(error), thing.secrets))
+            return _trial(name, began, conceal(str(error), thing.secrets))
         return _trial(name, began, words, notes=notes, ok=True)
 
     def _assemble(self, thing_type: type[Thing], config: Mapping[str, Any]) -> Thing:

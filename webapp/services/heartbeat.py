@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from webapp.core import clock
 from webapp.core.errors import AppError, InvalidError
+from webapp.core.scrub import scrub
 from webapp.core.secrets import is_reference, resolve
 from webapp.models.setting import Setting
 from webapp.notify.outbound import Reach
@@ -95,7 +96,7 @@ def call() -> Beat:
         )
         ok, words = 200 <= answer.status < 300, f"It answered {answer.status}."
     except AppError as error:  # its text may name the host, never the address
-        ok, words = False, str(error)
+        ok, words = False, scrub(str(error))
     return _note(Beat(at=clock.now(), ok=ok, words=words))
 
 

@@ -26,7 +26,7 @@ from webapp.backup.sources.base import Source
 from webapp.backup.trial import Counts
 from webapp.core import clock
 from webapp.core.errors import AppError
-from webapp.core.secrets import mask
+from webapp.core.scrub import conceal
 from webapp.models.job import DestinationRow, Job, SourceRow
 from webapp.models.run import ArtifactRow, Outcome, Restore
 from webapp.models.setting import Lease
@@ -274,7 +274,7 @@ def _carry_out(parts: _Parts, watch: RestoreWatch) -> Counts | None:
 
 
 def _failed(step: str, error: str, secrets: Iterable[str]) -> _Result:
-    return _Result(outcome=Outcome.FAILURE, step=step or BEGIN, error=mask(error, secrets))
+    return _Result(outcome=Outcome.FAILURE, step=step or BEGIN, error=conceal(error, secrets))
 
 
 def _open(restore_id: int) -> _Parts:

@@ -10,7 +10,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from webapp.backup.errors import CancelledError
-from webapp.core import clock, secrets, text
+from webapp.core import clock, text
+from webapp.core.scrub import conceal
 from webapp.models.run import Run, RunLine
 
 WAITING: Final = "waiting"
@@ -57,7 +58,7 @@ class Recorder:
 
     def masked(self, words: str) -> str:
         """Return the text, cleaned and without secrets."""
-        return secrets.mask(text.clean(words), self._secrets)
+        return conceal(text.clean(words), self._secrets)
 
     # what the engine calls ----------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from webapp.core import clock
 from webapp.core.errors import AppError, ChannelError, PermanentError, SecretError, TransientError
+from webapp.core.scrub import conceal
 from webapp.core.secrets import mask
 from webapp.notify.channels.base import EXCERPT_LIMIT, Channel, Rendered
 from webapp.notify.events import BY_TYPE, Event
@@ -133,8 +134,8 @@ def _event(claim: Claim) -> Event:
 
 
 def _masked(error: ChannelError, secrets: tuple[str, ...]) -> ChannelError:
-    error.args = (mask(str(error), secrets),)
-    error.excerpt = mask(error.excerpt, secrets)[:EXCERPT_LIMIT]
+    error.args = (conceal(str(error), secrets),)
+    error.excerpt = conceal(error.excerpt, secrets)[:EXCERPT_LIMIT]
     return error
 
 

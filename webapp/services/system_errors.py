@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.core import clock
+from webapp.core.scrub import scrub
 from webapp.models.setting import ErrorReport
 from webapp.notify.events.system_error import SystemError
 from webapp.services import outbox
@@ -81,11 +82,11 @@ def follow_up() -> None:
 
 
 def describe(error: BaseException) -> str:
-    """Return kind and text of an error for a message, without SQL parameters."""
+    """Return kind and text of an error for a message, without SQL parameters and credentials."""
     if isinstance(error, SQLAlchemyError):
         cause = getattr(error, "orig", None)
-        return f"{type(error).__name__}: {cause or type(error).__name__}"[:TEXT_LIMIT]
-    return f"{type(error).__name__}: {error}"[:TEXT_LIMIT]
+        return scrub(f"{type(error).__name__}: {cause or type(error).__name__}")[:TEXT_LIMIT]
+    return scrub(f"{type(error).__name__}: {error}")[:TEXT_LIMIT]
 
 
 def _fingerprint(component: str, error: BaseException) -> str:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from wtforms import IntegerField, StringField
+from wtforms import StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 
 from webapp.backup.destinations import sftp_keys
-from webapp.core.form_fields import ConfigForm, SecretField, SecretTextField
+from webapp.core.form_fields import ConfigForm, NumberField, SecretField, SecretTextField
 
 DEFAULT_PORT = 22
 
@@ -19,7 +19,7 @@ class SftpForm(ConfigForm):
         [DataRequired("Enter the name or address of the server."), Length(max=253)],
         description="Name or address, for example backup.example.org.",
     )
-    port = IntegerField(
+    port = NumberField(
         "Port",
         [NumberRange(1, 65_535, "Enter a number from 1 to 65535.")],
         default=DEFAULT_PORT,

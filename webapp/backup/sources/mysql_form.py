@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from wtforms import IntegerField, SelectField, StringField
+from wtforms import SelectField, StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 
 from webapp.backup.sources import options
-from webapp.core.form_fields import ConfigForm, SecretField
+from webapp.core.form_fields import ConfigForm, NumberField, SecretField
 
 DEFAULT_PORT = 3306
 
@@ -19,7 +19,7 @@ class MysqlForm(ConfigForm):
         [DataRequired("Enter the name or address of the server."), Length(max=253)],
         description="Name or address, for example db.example.org, or the full path of a socket.",
     )
-    port = IntegerField(
+    port = NumberField(
         "Port",
         [NumberRange(1, 65_535, "Enter a number from 1 to 65535.")],
         default=DEFAULT_PORT,

@@ -23,7 +23,8 @@ from wtforms.validators import ValidationError
 from webapp.core import text
 from webapp.core.buckets import Rate
 from webapp.core.errors import PermanentError, TransientError
-from webapp.core.secrets import is_reference, mask
+from webapp.core.scrub import conceal
+from webapp.core.secrets import is_reference
 from webapp.notify import plain
 from webapp.notify.channels.base import EXCERPT_LIMIT, Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import ChannelForm, SecretField
@@ -311,7 +312,7 @@ class Apprise(Channel):
         raise self._failed("\n".join(lines))
 
     def _failed(self, said: str) -> PermanentError | TransientError:
-        excerpt = mask(text.clean(said), self.secrets)[:EXCERPT_LIMIT]
+        excerpt = conceal(text.clean(said), self.secrets)[:EXCERPT_LIMIT]
         found = _STATUS.search(said)
         if found is None:
             return TransientError(

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from wtforms import BooleanField, IntegerField, SelectField, StringField
+from wtforms import BooleanField, SelectField, StringField
 from wtforms.validators import DataRequired, InputRequired, NumberRange, ValidationError
 
 from webapp.core.buckets import Rate
 from webapp.core.errors import ChannelError, PermanentError, TransientError
-from webapp.core.secrets import mask
+from webapp.core.form_fields import NumberField
+from webapp.core.scrub import conceal
 from webapp.notify import mail, mail_reader, plain
 from webapp.notify.channels.base import EXCERPT_LIMIT, Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import (
@@ -47,7 +48,7 @@ class EmailForm(ChannelForm):
         validators=[DataRequired("Enter the name of the mail server.")],
         render_kw={"placeholder": "smtp.example.org"},
     )
-    port = IntegerField(
+    port = NumberField(
         "Port",
         default=587,
         validators=[
@@ -333,7 +334,7 @@ class Email(Channel):
         return Receipt(
             status=reply.status,
             words=f"{self._host} accepted the mail for {_people(len(accepted))}.",
-            excerpt=mask(reply.words, self.secrets)[:EXCERPT_LIMIT],
+            excerpt=conceal(reply.words, self.secrets)[:EXCERPT_LIMIT],
         )
 
     def _hand_over(self, client: Client, body: bytes, state: "_State") -> Reply:

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from wtforms import Field, Form, IntegerField, PasswordField, StringField, TextAreaField
+from wtforms import Field, Form, PasswordField, StringField, TextAreaField
 from wtforms.validators import NumberRange, Optional, StopValidation, ValidationError
 from wtforms.widgets import TextArea
 
 from webapp.core import text
+from webapp.core.form_fields import NumberField
 from webapp.core.secrets import is_reference, resolve
 
 _ENV_NAME: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
@@ -129,8 +130,14 @@ class SecretField(PasswordField):
 
     def check_value(self, value: str) -> None:
         """Check a typed value that is not a reference."""
-        if self._check is not None:
+        if self._check is None:
+            return
+        try:
             self._check(value)
+        except ValidationError:
+            raise
+        except ValueError:  # an address that cannot be taken apart, such as http://[
+            raise ValidationError("This is no address that can be called.") from None
 
     def kept(self, stored: object) -> str:
         """Return the value to store: the typed one, nothing when cleared, else the stored one."""
@@ -242,7 +249,7 @@ class RecipientsField(TextAreaField):
             check_address(address)
 
 
-class PriorityField(IntegerField):
+class PriorityField(NumberField):
     """A service's priority as a number; empty (None) leaves it to the severity of the message."""
 
     def __init__(

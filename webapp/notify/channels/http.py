@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from webapp.core import clock, text
 from webapp.core.errors import ChannelError, PermanentError, TransientError
-from webapp.core.secrets import mask
+from webapp.core.scrub import conceal
 from webapp.notify import outbound as way_out
 from webapp.notify.channels.base import EXCERPT_LIMIT, Receipt, Rendered, Trouble
 from webapp.notify.outbound import Answer, Outbound, Reach
@@ -144,7 +144,7 @@ def error_for(
         return _redirected(answer, service, excerpt)
     meant = sort(answer) if sort else None
     sign = f"{status} / {meant.code}" if meant and meant.code else str(status)
-    words = mask(_one_line(meant.words if meant else ""), secrets)
+    words = conceal(_one_line(meant.words if meant else ""), secrets)
     message = f"{service} answered {sign}{_phrase(status, words)}."
     advice = advice_for(troubles, meant.code if meant else "", str(status), f"{status // 100}xx")
     if meant.permanent if meant else is_permanent(status):
@@ -214,7 +214,7 @@ def excerpt_of(answer: Answer, secrets: Iterable[str]) -> str:
     body = answer.body.decode("utf-8", "replace")
     if "html" in answer.headers.get("Content-Type", "").lower():
         body = html.unescape(" ".join(_TAG.sub(" ", body).split()))
-    return mask(text.clean(body), secrets)[:EXCERPT_LIMIT]
+    return conceal(text.clean(body), secrets)[:EXCERPT_LIMIT]
 
 
 def _redirected(answer: Answer, service: str, excerpt: str) -> PermanentError:

@@ -13,12 +13,13 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlencode
 
-from wtforms import IntegerField, StringField, TextAreaField
+from wtforms import StringField, TextAreaField
 from wtforms.validators import DataRequired, NumberRange, ValidationError
 
 from webapp.core import ids, text
 from webapp.core.buckets import Rate
 from webapp.core.errors import ChannelError, PermanentError, TransientError
+from webapp.core.form_fields import NumberField
 from webapp.notify import gsm, plain
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import ChannelForm, SecretField
@@ -147,7 +148,7 @@ class SmsForm(ChannelForm):
         description="Instead of the account's own token, which may do everything.",
         render_kw={"placeholder": "SK…", "autocomplete": "off", "spellcheck": "false"},
     )
-    max_segments = IntegerField(
+    max_segments = NumberField(
         "Segments",
         default=2,
         validators=[NumberRange(1, MOST_SEGMENTS, f"Enter a number from 1 to {MOST_SEGMENTS}.")],

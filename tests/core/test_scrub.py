@@ -1,0 +1,125 @@
+"""Credentials in errors of others: none stays, and no word that says what went wrong goes.
+
+The two text files beside this one hold the errors, one a line.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from webapp.core.errors import PermanentError
+from webapp.core.scrub import conceal, scrub
+from webapp.notify.channels.http import excerpt_of
+from webapp.notify.outbound import Answer
+from webapp.services import sending, system_errors
+from webapp.services.run_log import Recorder
+
+HERE = Path(__file__).parent
+PIECE = re.compile(r"[^\s«»]{5,}")
+ORDINARY = re.compile(r"[\w.&#!$-]{5,12}")
+"""A secret of the corpus in whose place any other could stand."""
+OTHERS = ("kT93xPq0LmZv71Rd", "Correct7HorseBattery", "s3cr3t!#_x", "0815-4711-0815")
+
+
+def lines(name: str) -> Iterator[str]:
+    for line in (HERE / name).read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            yield line.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t")
+
+
+def parts(line: str) -> tuple[str, list[str], str]:
+    """Return the text, its secrets, and the text without them."""
+    text, secrets, words = "", [], ""
+    for index, piece in enumerate(re.split("«(.*?)(?:»|$)", line, flags=re.DOTALL)):
+        text += piece.replace("«", "")
+        if index % 2:
+            secrets.append(piece.replace("«", ""))
+        else:
+            words += piece + " "
+    return text, secrets, words
+
+
+def corpus() -> Iterator[str]:
+    """Yield every error, and those with an ordinary password also with others of other kinds."""
+    for number, line in enumerate(lines("errors_with_secrets.txt")):
+        yield line
+        secrets = re.findall("«(.*?)»", line)
+        if len(secrets) == 1 and ORDINARY.fullmatch(secrets[0]):
+            yield line.replace(f"«{secrets[0]}»", f"«{OTHERS[number % len(OTHERS)]}»")
+
+
+ERRORS = tuple(corpus())
+
+
+def test_there_are_at_least_300_errors() -> None:
+    assert len(set(ERRORS)) >= 300
+
+
+@pytest.mark.parametrize("line", ERRORS)
+def test_no_secret_stays_and_no_word_is_lost(line: str) -> None:
+    text, secrets, words = parts(line)
+    assert secrets
+    left = scrub(text)
+    for secret in secrets:
+        assert secret not in left
+        for piece in PIECE.findall(secret):
+            assert piece not in left
+    kept = set(re.findall(r"[^\W_]+", left))
+    assert [word for word in re.findall(r"[^\W_]+", words) if word not in kept] == []
+
+
+@pytest.mark.parametrize("line", tuple(lines("errors_without_secrets.txt")))
+def test_an_error_without_a_secret_stays_as_it_is(line: str) -> None:
+    assert scrub(line) == line
+
+
+@pytest.mark.parametrize("line", ERRORS[::7])
+def test_what_was_scrubbed_stays_as_it_is(line: str) -> None:
+    once = scrub(parts(line)[0])
+    assert scrub(once) == once
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *(
+            "password=",
+            "://a:",
+            "curl -u ",
+            "mysql -p",
+            "password='\\'",
+            "<password",
+            "Authorization: ",
+        ),
+        *("token: ", "-----BEGIN PRIVATE KEY-----\n", "eyJaaaaaaaaa", "cookie:", "123456:", "a"),
+    ],
+)
+def test_no_text_takes_long(piece: str) -> None:
+    text = piece * (20_000 // len(piece))
+    began = time.process_time()
+    scrub(text)
+    assert time.process_time() - began < 2
+
+
+def test_known_secrets_go_too() -> None:
+    assert conceal("no route to nightly, pwd=x1", ["nightly"]) == "no route to ***, pwd=***"
+
+
+FOREIGN = "proxy http://squid:unKnown-77@proxy.example.org refused"
+
+
+def test_every_error_is_scrubbed_before_it_is_stored_or_sent() -> None:
+    told = PermanentError(FOREIGN, excerpt=FOREIGN)
+    sending._masked(told, ())
+    answer = Answer(status=502, headers={}, body=FOREIGN.encode())
+    for words in (
+        *(str(told), told.excerpt),
+        excerpt_of(answer, ()),
+        Recorder(1, ("Dump",)).masked(FOREIGN),
+        system_errors.describe(ValueError(FOREIGN)),
+    ):
+        assert "unKnown-77" not in words
+        assert "proxy http://squid:***@proxy.example.org refused" in words
