@@ -146,7 +146,7 @@ def _values(part: str, kind: _Kind) -> range:
 def _number(word: str, part: str, kind: _Kind) -> int:
     if word in kind.words:
         return kind.lowest + kind.words.index(word)
-    if not word.isdigit() or not kind.lowest <= int(word) <= kind.highest:
+    if not (word.isascii() and word.isdigit()) or not kind.lowest <= int(word) <= kind.highest:
         raise _wrong(part, kind)
     return int(word)
 
@@ -192,7 +192,11 @@ def _every(cron: Cron) -> str:
 def _step(field: Field, whole: int) -> int | None:
     """Return n for "*/n" that divides the hour or the day without a rest."""
     step = field.text.removeprefix("*/")
-    return int(step) if step.isdigit() and step != field.text and whole % int(step) == 0 else None
+    return (
+        int(step)
+        if step.isascii() and step.isdigit() and step != field.text and whole % int(step) == 0
+        else None
+    )
 
 
 def _times(cron: Cron) -> str:

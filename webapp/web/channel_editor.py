@@ -8,6 +8,7 @@ from wtforms import BooleanField, Field, Form, SelectField, StringField
 from wtforms.validators import DataRequired, Length
 
 from webapp.core import text
+from webapp.core.form_fields import whole
 from webapp.core.secrets import is_reference
 from webapp.notify.channels import BY_TYPE, CHANNELS
 from webapp.notify.channels.base import Channel
@@ -39,7 +40,7 @@ class Basics(Form):
     )
     fallback_id = SelectField(
         "Fallback channel",
-        coerce=int,
+        coerce=whole,
         validate_choice=False,  # the service knows better what is there at that moment
         description="Takes a message over at once when this channel refuses it, and after the "
         "second failed try otherwise.",

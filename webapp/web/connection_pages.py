@@ -11,6 +11,7 @@ from webapp.services.connections import Connections, Trial
 from webapp.web import htmx
 from webapp.web.connection_editor import Editor
 from webapp.web.login import person, role_required
+from webapp.web.numbers import number
 
 NOT_TESTED: Final = "Not tested"
 
@@ -105,8 +106,8 @@ class Pages:
         """Connect with what the form says; nothing is stored."""
         row_id = request.form.get("row_id", "")
         editor = (
-            self._editor_of(int(row_id), sent=True)
-            if row_id.isascii() and row_id.isdecimal()
+            self._editor_of(number(row_id), sent=True)
+            if row_id
             else self._editor(request.form.get("type"), sent=True)
         )
         if not editor.check():

@@ -5,7 +5,6 @@ from typing import Any
 from wtforms import (
     BooleanField,
     HiddenField,
-    IntegerField,
     PasswordField,
     RadioField,
     SelectField,
@@ -17,6 +16,7 @@ from wtforms.validators import DataRequired, Length, NumberRange, Optional, Vali
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from webapp.core import text
+from webapp.core.form_fields import NumberField, whole
 from webapp.models.job import DEFAULT_PATTERN
 from webapp.services import preferences
 from webapp.services.jobs import NAME_LIMIT, Choices, JobItem, Values
@@ -34,7 +34,7 @@ class JobForm(Form):
             Length(max=NAME_LIMIT, message=f"Use at most {NAME_LIMIT} characters."),
         ],
     )
-    source_id = SelectField("Source", coerce=int, validate_choice=False)
+    source_id = SelectField("Source", coerce=whole, validate_choice=False)
     compression = RadioField(
         "Compression",
         choices={
@@ -67,12 +67,12 @@ class JobForm(Form):
     )
     destination_ids = SelectMultipleField(
         "Destinations",
-        coerce=int,
+        coerce=whole,
         validate_choice=False,
         widget=ListWidget(prefix_label=False),
         option_widget=CheckboxInput(),
     )
-    keep_last = IntegerField(
+    keep_last = NumberField(
         "Keep the last",
         description="Older backups of this job are deleted after each good one, at each "
         "destination that has no rules of its own (Retention). Empty keeps all of them.",
@@ -89,7 +89,7 @@ class JobForm(Form):
         "run is added, so no name comes twice.",
         validators=[Length(max=100, message="Use at most 100 characters.")],
     )
-    time_limit = IntegerField(
+    time_limit = NumberField(
         "Time limit in minutes",
         description="An attempt that takes longer is stopped and counts as failed. Empty means no "
         "limit.",
@@ -98,13 +98,13 @@ class JobForm(Form):
             NumberRange(1, 10_080, "Enter minutes from 1 to 10080, or leave it empty."),
         ],
     )
-    retries = IntegerField(
+    retries = NumberField(
         "Tries after a failure",
         default=0,
         description="Only when the last one fails, too, the failure is announced.",
         validators=[Optional(), NumberRange(0, 10, "Enter a number from 0 to 10.")],
     )
-    retry_pause = IntegerField(
+    retry_pause = NumberField(
         "Minutes between tries",
         default=5,
         validators=[Optional(), NumberRange(1, 1440, "Enter minutes from 1 to 1440.")],

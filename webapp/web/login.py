@@ -292,7 +292,10 @@ def _here() -> str | None:
 
 
 def _path_of(address: str) -> str | None:
-    here = urlsplit(address)
+    try:
+        here = urlsplit(address)
+    except ValueError:  # whoever sends the header may write what they like
+        return None
     return f"{here.path}?{here.query}" if here.query else here.path or None
 
 

@@ -21,6 +21,7 @@ from webapp.services.trials import TrialResults
 from webapp.web import htmx
 from webapp.web.channel_editor import Editor, chosen_type
 from webapp.web.login import may, role_required, signed_in_user
+from webapp.web.numbers import number
 
 bp = Blueprint("channels", __name__, url_prefix="/channels")
 
@@ -243,8 +244,8 @@ def _editor_of(channel_id: int, *, sent: bool = False) -> Editor:
 def _sent_editor() -> Editor:
     """Return the editor of a form that names its channel in a field, not in its address."""
     channel_id = request.form.get("channel_id", "")
-    if channel_id.isascii() and channel_id.isdecimal():
-        return _editor_of(int(channel_id), sent=True)
+    if channel_id:
+        return _editor_of(number(channel_id), sent=True)
     return _editor(chosen_type(request.form.get("type")), sent=True)
 
 

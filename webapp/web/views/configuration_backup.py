@@ -6,7 +6,6 @@ from typing import Any, Final
 from flask import Blueprint, Response, make_response, render_template, send_file, url_for
 from wtforms import (
     BooleanField,
-    IntegerField,
     PasswordField,
     RadioField,
     SelectField,
@@ -15,6 +14,7 @@ from wtforms import (
 from wtforms.validators import DataRequired, EqualTo, Length, NumberRange
 
 from webapp.core.errors import InvalidError
+from webapp.core.form_fields import NumberField, whole
 from webapp.core.passphrase import SHORTEST
 from webapp.models.user import Role
 from webapp.services import artifacts, config_backups, config_schedule
@@ -65,8 +65,8 @@ class PlanForm(Form):
         description="Five fields as in cron, in the time zone of Settings → General.",
         validators=[DataRequired("Enter a schedule."), Length(max=100)],
     )
-    destination_id = SelectField("Store at", coerce=int, validate_choice=False)
-    keep_last = IntegerField(
+    destination_id = SelectField("Store at", coerce=whole, validate_choice=False)
+    keep_last = NumberField(
         "Keep the last",
         description="Older ones are deleted after each good one.",
         validators=[NumberRange(1, MOST_KEPT, f"Enter a number from 1 to {MOST_KEPT}.")],

@@ -15,6 +15,7 @@ from webapp.services import delivery_log, unseen
 from webapp.services.delivery_log import Detail, Filters, LogPage
 from webapp.web import htmx, menu
 from webapp.web.login import may, role_required
+from webapp.web.numbers import number
 
 bp = Blueprint("deliveries", __name__, url_prefix="/deliveries")
 
@@ -137,7 +138,7 @@ def _filters(given: Mapping[str, str]) -> Filters:
 
 
 def _number(value: str) -> int | None:
-    return int(value) if value.isdecimal() and len(value) < 19 else None
+    return number(value) or None
 
 
 def _address(endpoint: str, **place: str) -> str:

@@ -11,6 +11,7 @@ from webapp.services.routing import CONDITION_LABELS
 from webapp.services.trials import TrialResults
 from webapp.web import htmx
 from webapp.web.login import person, role_required
+from webapp.web.numbers import number
 from webapp.web.views.jobs import bp
 
 __all__ = ["bp"]
@@ -34,7 +35,7 @@ def notifications(job_id: int) -> Response:
 def add_route(job_id: int) -> Response:
     """Add a row."""
     channel = request.form.get("channel", "")
-    channel_id = int(channel) if channel.isascii() and channel.isdecimal() else None
+    channel_id = number(channel) or None
     try:
         row_id = routes.add(job_id, channel_id, request.form.get("condition", ""))
     except InvalidError as error:

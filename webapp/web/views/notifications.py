@@ -14,6 +14,7 @@ from webapp.services.notification_settings import Changed
 from webapp.services.trials import TrialResults
 from webapp.web import htmx
 from webapp.web.login import may, role_required, signed_in_user
+from webapp.web.numbers import number
 
 bp = Blueprint("notifications", __name__, url_prefix="/settings/notifications")
 
@@ -25,6 +26,7 @@ MODES: Final = (
 MODE_NAMES: Final = dict(MODES)
 ROW: Final = "settings/_event_changed.html"
 STRIP: Final = "settings/_event_test.html"
+MOST_CHOSEN: Final = 1000  # a statement takes only so many values
 NO_STRIP: Final = "settings/_no_test.html"
 
 
@@ -181,7 +183,8 @@ def _back(key: str, text: str = "", kind: htmx.ToastKind = "ok") -> Response:
 
 def _chosen() -> list[int]:
     """Return the ticked channels in the order of the list; nonsense is left out."""
-    return [int(value) for value in request.form.getlist("channel") if value.isdecimal()]
+    chosen = (number(value) for value in request.form.getlist("channel")[:MOST_CHOSEN])
+    return [channel_id for channel_id in chosen if channel_id]
 
 
 def _trial(event_id: str) -> TrialResults | None:

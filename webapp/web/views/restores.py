@@ -4,7 +4,6 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 from wtforms import (
     BooleanField,
     FileField,
-    IntegerField,
     PasswordField,
     SelectField,
     StringField,
@@ -14,6 +13,7 @@ from wtforms.widgets import HiddenInput
 
 from webapp.backup.sources import SOURCES
 from webapp.core.errors import InvalidError
+from webapp.core.form_fields import NumberField, whole
 from webapp.models.user import Role
 from webapp.services import restores, uploads
 from webapp.services.restores import Draft, Progress
@@ -32,10 +32,10 @@ MANIFEST_LIMIT = 256 * 1024  # bytes
 class RestoreForm(Form):
     """Which backup goes where."""
 
-    artifact = IntegerField(widget=HiddenInput())
+    artifact = NumberField(widget=HiddenInput())
     source = SelectField(
         "Server",
-        coerce=int,
+        coerce=whole,
         validate_choice=False,
         description="The source whose server receives the new database.",
     )
@@ -185,7 +185,7 @@ def receive() -> Response:
         restore_id = restores.request_upload(
             found,
             target=form.target.data or "",
-            source_id=int(form.source.data) if (form.source.data or "").isdecimal() else None,
+            source_id=number(form.source.data or "") or None,
             requested_by=person().name,
             unlock=form.unlock.data or "",
             overwrite=bool(form.overwrite.data),

@@ -1,11 +1,11 @@
 """Job → Retention: what each destination keeps, and what that would delete."""
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
-from wtforms import IntegerField
 from wtforms.validators import NumberRange, Optional
 
 from webapp.backup.retention import RULE_NAMES, Rules
 from webapp.core.errors import NotFoundError
+from webapp.core.form_fields import NumberField
 from webapp.models.user import Role
 from webapp.services import job_retention, jobs
 from webapp.services.job_retention import MOST, Place
@@ -18,8 +18,8 @@ bp = Blueprint("retention", __name__, url_prefix="/jobs/<int:job_id>/retention")
 SAVE, LOOK, RESET = "save", "look", "reset"
 
 
-def _number(label: str, description: str = "") -> IntegerField:
-    return IntegerField(
+def _number(label: str, description: str = "") -> NumberField:
+    return NumberField(
         label,
         description=description,
         validators=[

@@ -3,10 +3,11 @@
 from typing import Final
 
 from flask import Blueprint, Response, make_response, render_template, url_for
-from wtforms import BooleanField, IntegerField, RadioField
+from wtforms import BooleanField, RadioField
 from wtforms.validators import InputRequired
 
 from webapp.core.errors import InvalidError
+from webapp.core.form_fields import NumberField
 from webapp.models.user import Role
 from webapp.services import security_settings
 from webapp.services.installation import installation
@@ -32,7 +33,7 @@ class SecurityForm(Form):
         choices=WHO,
         description="People without one are asked to set it up before they can do anything else.",
     )
-    audit_days = IntegerField(
+    audit_days = NumberField(
         "Keep the audit log for",
         [InputRequired("Enter a number of days.")],
         description="Days. Older entries are deleted when somebody signs in; younger ones cannot "

@@ -1,10 +1,11 @@
 """Settings → General."""
 
 from flask import Blueprint, Response, make_response, render_template, url_for
-from wtforms import IntegerField, SelectField, StringField, URLField
+from wtforms import SelectField, StringField, URLField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional
 
 from webapp.core.errors import InvalidError
+from webapp.core.form_fields import NumberField
 from webapp.models.user import Role
 from webapp.services import preferences, run_settings
 from webapp.web import htmx
@@ -34,7 +35,7 @@ class GeneralForm(Form):
         description="For times in messages, and for everybody who has not chosen a zone of their "
         "own.",
     )
-    runs_at_once = IntegerField(
+    runs_at_once = NumberField(
         "Backups at once",
         [
             Optional(),

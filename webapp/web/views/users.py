@@ -3,11 +3,12 @@
 from typing import Final
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
-from wtforms import BooleanField, EmailField, IntegerField, PasswordField, RadioField, StringField
+from wtforms import BooleanField, EmailField, PasswordField, RadioField, StringField
 from wtforms.validators import DataRequired, InputRequired, Length
 from wtforms.widgets import HiddenInput
 
 from webapp.core.errors import ConflictError, InvalidError
+from webapp.core.form_fields import NumberField
 from webapp.models.user import Role, User
 from webapp.services import second_factor, sessions, users
 from webapp.services.users import Account
@@ -55,7 +56,7 @@ class NewUserForm(Form):
 class UserForm(NewUserForm):
     """An account that exists; `version` is the one that the page showed."""
 
-    version = IntegerField(validators=[InputRequired()], widget=HiddenInput())
+    version = NumberField(validators=[InputRequired()], widget=HiddenInput())
     active = BooleanField("May sign in")
     password = PasswordField(
         "New password",
