@@ -336,6 +336,18 @@ def test_the_database_refuses_changes(app: Flask) -> None:
     refuse_changes()
 
 
+def test_sqlite_refuses_to_replace_an_entry(app: Flask) -> None:
+    make_channel()
+    entry = noted()[-1]
+    columns = "id, at, user_name, ip_address, action, object"
+    values = f"{entry.id}, '2026-01-01', '', '', 'forged', ''"
+    for verb in ("INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE"):
+        statement = text(f"{verb} INTO audit_entry ({columns}) VALUES ({values})")
+        with pytest.raises(DBAPIError, match="cannot be changed"), transaction() as session:
+            session.execute(statement)
+    assert noted()[-1].action == entry.action
+
+
 @pytest.mark.postgres
 def test_postgresql_refuses_changes(postgres_app: Flask) -> None:
     refuse_changes()

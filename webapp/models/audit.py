@@ -46,6 +46,11 @@ GUARDS: Final = {
             f"WHEN OLD.at > datetime('now', '-{SHORTEST_RETENTION} days') "
             "BEGIN SELECT RAISE(ABORT, 'the audit log cannot be changed'); END"
         ),
+        (  # INSERT OR REPLACE deletes without asking the trigger above
+            "CREATE TRIGGER IF NOT EXISTS audit_entry_is_new BEFORE INSERT ON audit_entry "
+            "WHEN EXISTS (SELECT 1 FROM audit_entry WHERE id = NEW.id) "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log cannot be changed'); END"
+        ),
     ),
     "postgresql": (
         (
