@@ -318,6 +318,16 @@ def test_a_dump_cannot_run_programs_here(maria: MariaScratch, tmp_path: Path) ->
     assert not (tmp_path / "made").exists()
 
 
+def test_a_dump_cannot_read_files_of_this_machine(maria: MariaScratch, tmp_path: Path) -> None:
+    source, target = maria.database(), maria.name()
+    kept = tmp_path / "encryption_keys"
+    kept.write_text("the-key\n")
+    bad = f"CREATE TABLE t (x TEXT);\nLOAD DATA LOCAL INFILE '{kept}' INTO TABLE t;\n"
+    with pytest.raises(BackupError, match=r"(?i)local"):
+        source.restore(io.BytesIO(f"{bad}-- Dump completed\n".encode()), target, Watcher())
+    assert target not in maria.databases()
+
+
 def test_a_database_that_a_killed_restore_left_is_recognized(maria: MariaScratch) -> None:
     left = maria.database("CREATE TABLE dbackup_restoring (note INT)")
     with pytest.raises(BackupError, match="left by a restore that was broken off"):

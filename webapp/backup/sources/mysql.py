@@ -159,6 +159,8 @@ class Mysql(Source):
             f"password={_quoted(config.get('password') or '')}",
             *self._encryption(client),
             "[mysql]",
+            # a dump, or a server, may ask the program for any file that we may read
+            "local-infile=0",
             f"connect-timeout={CONNECT_SECONDS}",
         ]
         return "\n".join((*lines, ""))
