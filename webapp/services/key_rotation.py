@@ -10,6 +10,7 @@ from webapp.core.errors import SecretError
 from webapp.core.secrets import Sealer
 from webapp.models.channel import ChannelRow
 from webapp.models.job import DestinationRow, SourceRow
+from webapp.models.run import Restore
 from webapp.models.setting import Setting
 from webapp.models.user import User
 from webapp.services import audit, config_schedule, heartbeat
@@ -34,7 +35,10 @@ def reseal() -> int:
     count = 0
     with transaction() as session:
         for model in SEALED:
-            rows: Iterable[Any] = session.scalars(select(model))
+            # locked: what somebody saves at this very moment must not be overwritten by what it was
+            rows: Iterable[Any] = session.scalars(
+                select(model).order_by(model.id).with_for_update()
+            )
             for row in rows:
                 try:
                     row.config = sealer.reseal(row.config)
@@ -46,14 +50,15 @@ def reseal() -> int:
                     ) from error
                 count += 1
         count += _second_factors(session, sealer) + _heartbeat(session, sealer)
-        count += _config_passphrase(session, sealer)
+        count += _config_passphrase(session, sealer) + _waiting_restores(session, sealer)
         audit.note(session, "secrets.rotated", after={"sealed": count})
     return count
 
 
 def _second_factors(session: Session, sealer: Sealer) -> int:
     session.execute(update(User).values(totp_draft=None))  # shown and not proven: begun anew
-    users = session.scalars(select(User).where(User.totp_secret.is_not(None))).all()
+    found = select(User).where(User.totp_secret.is_not(None)).order_by(User.id)
+    users = session.scalars(found.with_for_update()).all()
     for user in users:
         try:
             user.totp_secret = sealer.reseal(user.totp_secret or "")
@@ -66,7 +71,7 @@ def _second_factors(session: Session, sealer: Sealer) -> int:
 
 
 def _heartbeat(session: Session, sealer: Sealer) -> int:
-    row = session.get(Setting, heartbeat.KEY)
+    row = session.get(Setting, heartbeat.KEY, with_for_update=True)
     if row is None:
         return 0
     try:
@@ -80,7 +85,7 @@ def _heartbeat(session: Session, sealer: Sealer) -> int:
 
 
 def _config_passphrase(session: Session, sealer: Sealer) -> int:
-    row = session.get(Setting, config_schedule.SECRET)
+    row = session.get(Setting, config_schedule.SECRET, with_for_update=True)
     if row is None:
         return 0
     try:
@@ -92,6 +97,21 @@ def _config_passphrase(session: Session, sealer: Sealer) -> int:
             "Settings → Configuration backup."
         ) from error
     return 1
+
+
+def _waiting_restores(session: Session, sealer: Sealer) -> int:
+    """Seal anew what opens the artifacts of restores that have not ended."""
+    found = select(Restore).where(Restore.unlock.is_not(None)).order_by(Restore.id)
+    rows = session.scalars(found.with_for_update()).all()
+    for row in rows:
+        try:
+            row.unlock = sealer.reseal(row.unlock or "")
+        except SecretError as error:
+            raise SecretError(
+                f"What opens {row.artifact_key} for restore {row.id} was sealed with a key that is "
+                "not here; nothing was changed. Stop that restore, or add the key."
+            ) from error
+    return len(rows)
 
 
 def unopenable() -> list[str]:
