@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
+from tests.factories import make_user
 from webapp.core import clock
 from webapp.models.delivery import EventRow
 from webapp.services import system_errors
@@ -69,3 +71,12 @@ def test_reporting_within_a_transaction_does_not_raise() -> None:
     with transaction():
         system_errors.report("Scheduler", fail())
     assert announced() == []
+
+
+def test_an_error_of_the_database_names_no_value() -> None:
+    make_user(email="mara@example.org")
+    with pytest.raises(IntegrityError) as caught:
+        make_user(email="mara@example.org")
+    assert "UNIQUE" in str(caught.value)
+    assert "argon2" not in str(caught.value)
+    assert "mara@" not in str(caught.value)
