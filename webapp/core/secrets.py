@@ -114,16 +114,22 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     that of "user:password"), wrapped over lines, cut off at the end of a line, and of a secret of
     several lines each long one.
     """
-    known = tuple(secrets)
-    for secret in sorted({*known, *_long_lines(known)}, key=len, reverse=True):
-        if len(secret) < SHORTEST_MASKED:
-            continue
+    for secret in _parts(frozenset(secrets)):
         for form in _forms(secret):
             text = text.replace(form, MASK)
         if len(secret) >= SHORTEST_CUT:
-            text = _wrapped(secret).sub(MASK, text)
+            if "\n" in text:
+                text = _wrapped(secret).sub(MASK, text)
             text = _without_start(text, secret)
     return text
+
+
+@lru_cache(maxsize=256)
+def _parts(secrets: frozenset[str]) -> tuple[str, ...]:
+    """Return what to look for, longest first. Cached, as what follows: each message is masked."""
+    found = {*secrets, *_long_lines(secrets)}
+    long_enough = (secret for secret in found if len(secret) >= SHORTEST_MASKED)
+    return tuple(sorted(long_enough, key=len, reverse=True))
 
 
 def _long_lines(secrets: Iterable[str]) -> Iterator[str]:
@@ -147,7 +153,7 @@ def _without_start(text: str, secret: str) -> str:
 
 @lru_cache(maxsize=512)
 def _forms(secret: str) -> tuple[str, ...]:
-    """Return how a secret may stand in a text, longest first. Cached: each message is masked."""
+    """Return how a secret may stand in a text, longest first."""
     quoted = {quote(secret, safe=""), quote_plus(secret), quote(secret)}
     lower = {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), form) for form in quoted}
     escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
