@@ -36,6 +36,8 @@ INSTANTS: Final = {Phase.START: 1.5, Phase.RUNNING: 0.7, Phase.STOP: 0.2}
 """Seconds within which a random instant lies, from the moment at which the phase begins."""
 INSTANTS_A_CYCLE: Final = 6
 EVENTS_AT_FIRST: Final = 50
+STOPPED: Final = "Stopped."
+"""What the server says when all of its threads have ended."""
 DRAINED_WITHIN: Final = 120.0
 
 
@@ -181,8 +183,7 @@ class Torture:
                 self._ledger.after_start(life.number, life.process.pid, self._revision)
                 self._drain()
                 life.process.terminate()
-            if not life.ends_within(REACH_WITHIN) or life.process.returncode != 0:
-                self._ledger.problems.append("the last server did not start and stop in peace")
+            self._expect_peace(life)
         found = self._ledger.at_the_end()
         ledger, report = self._ledger, self.report
         copies = ledger.peer.copies()
@@ -204,9 +205,19 @@ class Torture:
                 self._ledger.after_start(life.number, life.process.pid, self._revision)
                 time.sleep(INSTANTS[Phase.RUNNING])
                 life.process.terminate()
-            if not life.ends_within(REACH_WITHIN) or life.process.returncode != 0:
-                self._ledger.problems.append(f"{life.number} did not stop: {self._last_words()}")
+            self._expect_peace(life)
         self._ledger.after_end(life.number, was_killed=False)
+
+    def _expect_peace(self, life: "Life") -> None:
+        if (
+            life.ends_within(REACH_WITHIN)
+            and life.process.returncode == 0
+            and life.says(STOPPED, 1)
+        ):
+            return
+        how = f"{life.number} did not stop in peace and in time"
+        code = life.process.returncode
+        self._ledger.problems.append(f"{how} (status {code}): {self._last_words()}")
 
     def _not_reached(self) -> Iterator[str]:
         for name, tally in self.report.tallies.items():
