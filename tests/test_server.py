@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -228,6 +229,16 @@ def test_forwarded_headers_count_only_behind_a_trusted_proxy(
     behind = make_server(DBACKUP_TRUSTED_PROXIES="1")
     behind.start()
     assert is_secure(behind, spoofed)
+
+
+def test_what_a_proxy_passed_on_is_not_local_although_it_is_not_trusted(server: Server) -> None:
+    server.start()
+    passed_on = {"X-Forwarded-For": "203.0.113.9"}
+    assert "Setup code" in server.get("/setup", **passed_on)[1]
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        server.get("/metrics", **passed_on)
+    assert "Setup code" not in server.get("/setup")[1]
+    assert server.get("/metrics")[0] == 200
 
 
 def is_secure(server: Server, headers: dict[str, str]) -> bool:

@@ -61,6 +61,8 @@ def test_a_browser_is_named_as_people_name_it(user_agent: str, name: str) -> Non
         ("192.0.2.1", {"Host": "localhost"}, False),
         ("127.0.0.1", {"Host": "localhost", "X-Real-IP": "192.0.2.1"}, False),
         ("127.0.0.1", {"Host": "localhost", "Forwarded": "for=192.0.2.1"}, False),
+        ("127.0.0.1", {"Host": "localhost", "X-Forwarded-Proto": "https"}, False),
+        ("127.0.0.1", {"Host": "localhost", "Via": "1.1 edge"}, False),
     ],
 )
 def test_only_this_machine_is_local(

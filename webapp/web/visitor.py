@@ -30,7 +30,12 @@ SYSTEMS: Final = (
     ("Linux", "Linux"),
 )
 LONGEST: Final = 60  # characters of a User-Agent that nobody knows
-FORWARDING: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+FORWARDING: Final = (
+    *("CF-Connecting-IP", "Forwarded", "True-Client-IP", "Via", "X-Client-IP", "X-Forwarded-By"),
+    *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto"),
+    *("X-Forwarded-Server", "X-Real-IP"),
+)
+"""Headers by which proxies show themselves; that there is one is believed, not what it says."""
 
 
 def browser_name(user_agent: str) -> str:

@@ -36,8 +36,9 @@ class Http:
             port=settings.port,
             threads=THREADS,
             ident=None,
-            # ProxyFix reads them when proxies are trusted; nobody else does
-            clear_untrusted_proxy_headers=not settings.trusted_proxies,
+            # Nobody but ProxyFix believes them. They stay, because that there are any shows that
+            # a request was passed on and does not come from this machine (web/visitor.py).
+            clear_untrusted_proxy_headers=False,
         )
 
     @property

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from webapp.services import metrics as figures
 from webapp.services.installation import installation
-from webapp.services.setup_code import is_loopback
+from webapp.web import visitor
 
 bp = Blueprint("metrics", __name__)
 
@@ -17,7 +17,7 @@ PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 def metrics() -> Response:
     """Answer with the figures."""
     token = installation().settings.metrics_token
-    if token is None and not _is_local():
+    if token is None and not visitor.is_local():
         words = "Ask from the machine itself, or set DBACKUP_METRICS_TOKEN.\n"
         return Response(words, 403, mimetype="text/plain")
     if token is not None and not hmac.compare_digest(_given(), token):
@@ -29,9 +29,3 @@ def metrics() -> Response:
 def _given() -> str:
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     return value.strip() if scheme.lower() == "bearer" and value.isascii() else ""
-
-
-def _is_local() -> bool:
-    """A reverse proxy asks from this machine, too, but for another host."""
-    host = request.host.rpartition(":")[0] if ":" in request.host else request.host
-    return is_loopback(request.remote_addr or "") and is_loopback(host.strip("[]") or request.host)
