@@ -23,9 +23,11 @@ class Browser:
         self.client: FlaskClient = app.test_client()
         self.last: TestResponse
 
-    def get(self, path: str, status: int = 200, **headers: str) -> BeautifulSoup:
+    def get(
+        self, path: str, status: int = 200, *, base_url: str | None = None, **headers: str
+    ) -> BeautifulSoup:
         """Open a page; `hx_request="true"` and the like become headers."""
-        self._open(path, method="GET", headers=_headers(headers))
+        self._open(path, method="GET", headers=_headers(headers), base_url=base_url)
         return self._checked(status)
 
     def post(

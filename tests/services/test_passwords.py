@@ -1,10 +1,12 @@
 """Rules for passwords."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from webapp.services import passwords
+from webapp.services.oidc_users import NO_PASSWORD
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,11 @@ from webapp.services import passwords
         "correcthorsebatterystaple",
         "!!!administrator!!!",
         "1q2w3e4r5t6y",
+        "1q2w3e4r5t6y7u",
+        "123456123456",
+        "Leavemealone",
+        "qwerasdfzxcv2026!",
+        "changemechangeme",
     ],
 )
 def test_what_is_tried_first_is_refused(password: str) -> None:
@@ -57,7 +64,17 @@ def test_beyond_the_limit_it_is_refused_and_not_cut() -> None:
     assert "at most" in (passwords.problem("ab3$" * 300) or "")
 
 
-def test_without_an_account_the_answer_takes_as_long() -> None:
+def test_the_most_common_long_ones_are_on_the_list() -> None:
+    lines = (Path(passwords.__file__).parent / "common_long_passwords.txt").read_text().splitlines()
+    listed = [line for line in lines if not line.startswith("# ")]
+    assert len(set(listed)) >= 3000  # OWASP ASVS 5.0, 6.2.4
+    for password in listed:
+        assert len(password) >= passwords.SHORTEST
+        assert passwords.is_common(password.upper())
+
+
+@pytest.mark.parametrize("without", [None, NO_PASSWORD])
+def test_without_a_password_the_answer_takes_as_long(without: str | None) -> None:
     stored = passwords.hashed("quiet rivers carry boats")
     passwords.matches(None, "warm up")
 
@@ -69,7 +86,7 @@ def test_without_an_account_the_answer_takes_as_long() -> None:
             times.append(time.perf_counter() - begin)
         return min(times)
 
-    assert 0.3 < seconds(None) / seconds(stored) < 3
+    assert 0.3 < seconds(without) / seconds(stored) < 3
 
 
 def test_a_broken_hash_matches_nothing() -> None:

@@ -210,9 +210,11 @@ def test_a_trusted_proxy_tells_the_address_and_https(tmp_path: Path) -> None:
         db.create_all()
         make_user(email="else@example.org")
         browser = Browser(app)
+        page = browser.get("/login", x_forwarded_proto="https")
+        token = str(page.select_one("[name=csrf_token]")["value"])
         browser.post(
             "/login",
-            {"email": "else@example.org", "password": PASSWORD},
+            {"email": "else@example.org", "password": PASSWORD, "csrf_token": token},
             headers={
                 "X-Forwarded-For": "203.0.113.5, 198.51.100.1",
                 "X-Forwarded-Proto": "https",
@@ -228,11 +230,39 @@ def test_a_trusted_proxy_tells_the_address_and_https(tmp_path: Path) -> None:
 
 def test_the_cookie_is_kept_from_scripts_and_other_sites(browser: Browser) -> None:
     browser.sign_in("else@example.org")
-    cookie = browser.last.headers["Set-Cookie"]
-    assert "HttpOnly" in cookie
-    assert "SameSite=Lax" in cookie
-    assert "Secure" not in cookie  # plain http on loopback would lose it
-    assert "Expires" not in cookie
+    cookies = browser.last.headers.getlist("Set-Cookie")
+    for cookie in cookies:
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        assert "Secure" not in cookie  # plain http on loopback would lose it
+    (present,) = [cookie for cookie in cookies if cookie.startswith("dbackup_session=")]
+    assert "Expires" not in present
+
+
+def test_over_https_cookies_are_bound_to_this_host(browser: Browser) -> None:
+    page = browser.get("/login", base_url="https://localhost")
+    token = str(page.select_one("[name=csrf_token]")["value"])
+    browser.post(
+        "/login",
+        {"csrf_token": token, "email": "else@example.org", "password": PASSWORD},
+        base_url="https://localhost",
+        headers={"Referer": "https://localhost/"},
+    )
+    cookies = browser.last.headers.getlist("Set-Cookie")
+    assert {cookie.partition("=")[0] for cookie in cookies} == {
+        "__Host-dbackup_session",
+        "__Host-dbackup_device",
+    }
+    for cookie in cookies:
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
+        assert "Domain" not in cookie
+    browser.get("/profile", base_url="https://localhost")
+
+
+def test_a_cookie_from_an_unencrypted_way_opens_nothing_over_https(browser: Browser) -> None:
+    browser.sign_in("else@example.org")
+    browser.get("/profile")
+    browser.get("/profile", 303, base_url="https://localhost")
 
 
 def test_signing_in_starts_a_fresh_session(browser: Browser) -> None:

@@ -122,6 +122,26 @@ def test_an_email_that_is_not_verified_opens_nothing(
     assert "not verified" in reasons()[0]
 
 
+def test_an_email_that_only_looks_the_same_opens_nothing(app: Flask, provider: Provider) -> None:
+    make_user(role=Role.ADMIN, name="Kay", email="kay@example.org")
+    provider.person["email"] = "\N{KELVIN SIGN}ay@example.org"
+    assert "belongs to no account" in refused(Browser(app), provider)
+    assert "not the same" in reasons()[0]
+
+
+def test_the_confirmation_gives_the_session_a_new_token(
+    app: Flask, provider: Provider, mara: User
+) -> None:
+    browser = Browser(app)
+    go_round(browser, provider)
+    copied = browser.client.get_cookie("dbackup_session")
+    go_round(browser, provider, "/login/oidc?confirm=1&next=/profile")
+    thief = Browser(app)
+    thief.client.set_cookie("dbackup_session", copied.value)
+    thief.get("/profile", 303)
+    browser.get("/profile")
+
+
 def test_an_account_that_is_off_stays_shut(app: Flask, provider: Provider, mara: User) -> None:
     go_round(Browser(app), provider)
     users.set_active(mara.id, False)

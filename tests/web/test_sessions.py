@@ -177,6 +177,22 @@ def test_a_sensitive_change_asks_for_the_password_after_ten_minutes(
     admin.follow()
 
 
+def test_the_password_given_again_makes_the_old_cookie_worthless(
+    admin: Browser, later: Callable[[timedelta], None]
+) -> None:
+    copied = admin.client.get_cookie("dbackup_session")
+    assert copied is not None
+    form = {"csrf_token": admin.token(), "name": "Mara", "email": "mara@example.org"}
+    later(timedelta(minutes=11))
+    admin.post("/profile/confirm", {"present": PASSWORD})
+    thief = Browser(admin.app)
+    thief.client.set_cookie("dbackup_session", copied.value)
+    thief.get("/profile", 303)
+    assert thief.last.location.startswith("/login")
+    admin.post("/profile", form | {"timezone": "", "theme": "auto"})  # a page that was open before
+    admin.get("/users/new")
+
+
 def test_a_change_that_was_sent_too_late_is_not_made(
     admin: Browser, later: Callable[[timedelta], None]
 ) -> None:

@@ -1,6 +1,7 @@
 """Guessing is slow, and its answers give nothing away."""
 
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -70,6 +71,61 @@ def test_the_right_password_has_to_wait_too_and_then_works(
     assert browser.last.location == "/"
 
 
+def test_guesses_from_elsewhere_do_not_keep_the_owner_out(browser: Browser) -> None:
+    browser.sign_in("else@example.org")
+    browser.post("/logout")
+    elsewhere = Browser(browser.app)
+    for number in range(5):
+        assert guess(elsewhere, "else@example.org", address=f"192.0.2.{number}") == 422
+    assert guess(elsewhere, "else@example.org", PASSWORD) == 429
+    assert guess(Browser(browser.app), "else@example.org", PASSWORD) == 429
+    browser.sign_in("else@example.org")
+    assert browser.last.location == "/"
+
+
+def test_a_browser_that_is_known_waits_for_its_own_guesses(browser: Browser) -> None:
+    make_user(email="vera@example.org")
+    browser.sign_in("else@example.org")
+    browser.post("/logout")
+    for number in range(5):
+        assert guess(browser, "else@example.org", address=f"192.0.2.{number}") == 422
+    assert guess(browser, "else@example.org", PASSWORD) == 429
+    assert guess(Browser(browser.app), "else@example.org", PASSWORD) == 303
+    for number in range(5):  # it is known for one account only
+        assert guess(browser, "vera@example.org", address=f"192.0.2.{number}") == 422
+    assert guess(Browser(browser.app), "vera@example.org", PASSWORD) == 429
+
+
+@pytest.mark.parametrize("forged", ["", "x", "WzEsIngiXQ.aR0.AAAAAAAAAAAAAAAAAA", "\u00e9"])
+def test_a_forged_browser_is_not_known(browser: Browser, forged: str) -> None:
+    stranger = Browser(browser.app)
+    stranger.client.set_cookie("dbackup_device", forged)
+    for number in range(5):
+        assert guess(stranger, "else@example.org", address=f"192.0.2.{number}") == 422
+    assert guess(browser, "else@example.org", PASSWORD) == 429
+
+
+def test_guesses_at_the_same_time_are_no_more_than_one_after_the_other(app: Flask) -> None:
+    make_user(email="known@example.org", role=Role.ADMIN)
+    ready = threading.Barrier(12)
+    answers: list[str] = []
+
+    def attack() -> None:
+        with app.app_context():
+            ready.wait()
+            try:
+                signing_in.check("known@example.org", WRONG, HERE)
+            except (InvalidError, TooManyError) as error:
+                answers.append(type(error).__name__)
+
+    threads = [threading.Thread(target=attack) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(answers) == ["InvalidError"] * 5 + ["TooManyError"] * 7
+
+
 def test_another_account_does_not_wait(browser: Browser) -> None:
     make_user(email="vera@example.org")
     for _ in range(6):
@@ -93,10 +149,10 @@ def test_waits_double_and_end_at_a_quarter_of_an_hour() -> None:
 def test_old_guesses_are_forgotten(app: Flask, at: Callable[[timedelta], None]) -> None:
     with transaction() as session:
         for number in range(20):
-            throttle.failed(session, f"password:{number}")
+            throttle.attempt(session, f"password:{number}")
     at(timedelta(hours=25))
     with transaction() as session:
-        throttle.failed(session, "password:another")
+        throttle.attempt(session, "password:another")
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(Throttle)) == 1
 
@@ -207,5 +263,5 @@ def test_guessing_at_the_present_password_waits_too(admin: Browser) -> None:
         admin.post("/profile/password", form, 422)
     page = admin.post("/profile/password", form | {"present": PASSWORD}, 422)
     assert "Too many wrong attempts" in page.text
-    with pytest.raises(TooManyError), reading() as session:
-        throttle.check(session, "confirm:1")
+    with pytest.raises(TooManyError), transaction() as session:
+        throttle.attempt(session, "confirm:1")

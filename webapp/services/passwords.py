@@ -17,6 +17,8 @@ SHORTEST_UNIT_REPEATS: Final = 3
 # smallest memory that it names; one pass more makes up for the single lane
 _hasher = PasswordHasher(time_cost=3, memory_cost=19 * 1024, parallelism=1)
 
+_ALGORITHM: Final = "$argon2"
+
 
 class Rule(NamedTuple):
     """One line of the list under the password field."""
@@ -48,12 +50,14 @@ def problem(password: str) -> str | None:
 
 
 def is_common(password: str) -> bool:
-    """Say whether it is on the list, is a listed word with digits around it, or only repeats."""
+    """Say whether it is listed, is listed words twice or between digits, or only repeats."""
     folded = password.casefold()
     core = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", folded)
+    half = folded[: len(folded) // 2]
     return (
         folded in _common()
         or core in _common()
+        or (half in _common() and folded == half * 2)
         or re.fullmatch(rf"(.{{1,4}}?)\1{{{SHORTEST_UNIT_REPEATS - 1},}}.{{0,3}}", folded)
         is not None
         or _is_a_run(folded)
@@ -68,8 +72,12 @@ def _is_a_run(text: str) -> bool:
 
 @lru_cache
 def _common() -> frozenset[str]:
-    lines = Path(__file__).with_name("common_passwords.txt").read_text(encoding="utf-8")
-    return frozenset(line for line in lines.splitlines() if line and not line.startswith("#"))
+    lines = [
+        line
+        for name in ("common_passwords.txt", "common_long_passwords.txt")
+        for line in Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+    ]
+    return frozenset(line for line in lines if line and not line.startswith("# "))
 
 
 def hashed(password: str) -> str:
@@ -78,13 +86,18 @@ def hashed(password: str) -> str:
 
 
 def matches(stored: str | None, password: str) -> bool:
-    """Say whether this is the password. Without a stored one it takes as long and says no."""
+    """Say whether this is the password.
+
+    Without a stored one, or with one that matches nothing (people whom the OpenID provider brought
+    have no password), it takes as long and says no.
+    """
     decoy = _decoy()  # also on the other way, so that the first call of either takes the same time
+    is_hash = stored is not None and stored.startswith(_ALGORITHM)
     try:
-        _hasher.verify(stored or decoy, password)
+        _hasher.verify(stored if stored and is_hash else decoy, password)
     except (VerificationError, InvalidHashError):
         return False
-    return stored is not None
+    return is_hash
 
 
 def is_outdated(stored: str) -> bool:

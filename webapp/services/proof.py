@@ -3,7 +3,7 @@
 from webapp.core.errors import InvalidError
 from webapp.models.user import User
 from webapp.services import audit, passwords, throttle
-from webapp.services.transaction import reading, transaction
+from webapp.services.transaction import transaction
 
 WRONG: str = "This is not your present password."
 
@@ -16,15 +16,14 @@ def demand(user_id: int, password: str, field: str = "present") -> None:
         TooManyError: too many wrong ones came before.
     """
     key = f"confirm:{user_id}"
-    with reading() as session:
-        throttle.check(session, key)
+    with transaction() as session:
+        throttle.attempt(session, key)
         user = session.get_one(User, user_id)
     right = passwords.matches(user.password_hash, password)
     with transaction() as session:
         if right:
             throttle.passed(session, key)
         else:
-            throttle.failed(session, key)
             audit.note(session, "confirmation.failed", user.email)
     if not right:
         raise InvalidError(WRONG, field)

@@ -87,7 +87,7 @@ def enable(user_id: int, code: str) -> tuple[str, ...]:
         TooManyError: too many wrong codes came before.
     """
     with transaction() as session:
-        throttle.check(session, _key(user_id))
+        throttle.attempt(session, _key(user_id))
         user = _get(session, user_id, lock=True)
         _refuse_second(user)
         secret = _open(user.totp_draft)
@@ -98,7 +98,6 @@ def enable(user_id: int, code: str) -> tuple[str, ...]:
             codes = _replace_codes(session, user_id)
             audit.note(session, "second_factor.enabled", user.email)
             return codes
-        throttle.failed(session, _key(user_id))
     raise InvalidError(WRONG, "code")
 
 

@@ -26,11 +26,20 @@ ADDRESS_LIMIT: Final = 60
 
 
 @dataclass(frozen=True, kw_only=True)
+class Device:
+    """A browser that somebody has signed in from before, as it proves by a signed cookie."""
+
+    user_id: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Visitor:
     """Where somebody signs in from."""
 
     ip_address: str
     browser: str
+    device: Device | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,26 +150,31 @@ def keep(session_id: int, user: User) -> str:
     return token
 
 
-def confirm(session_id: int, user_id: int, password: str) -> None:
-    """Remember that the person has just proved who they are.
+def confirm(session_id: int, user_id: int, password: str) -> str:
+    """Remember that the person has just proved who they are; return the session's new token.
 
     Raises:
         InvalidError: this is not the password.
         TooManyError: too many wrong ones came before.
     """
     proof.demand(user_id, password)
-    confirmed(session_id)
+    return confirmed(session_id)
 
 
-def confirmed(session_id: int) -> None:
-    """Remember that somebody else vouched for the person just now: the OpenID provider."""
+def confirmed(session_id: int) -> str:
+    """Remember that somebody vouched for the person just now: they, or the OpenID provider.
+
+    A cookie that was copied before must not be worth more because of it: the token changes.
+    """
+    token = secrets.token_urlsafe(32)
     with transaction() as session:
         session.execute(
             update(UserSession)
             .where(UserSession.id == session_id)
-            .values(confirmed_at=clock.now())
+            .values(confirmed_at=clock.now(), token_hash=_hashed(token))
             .execution_options(synchronize_session=False)
         )
+    return token
 
 
 def is_confirmed(confirmed_at: datetime) -> bool:

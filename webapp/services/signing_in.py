@@ -42,10 +42,10 @@ def check(email: str, password: str, visitor: Visitor) -> User:
         InvalidError: nobody has this email and password, or the account is not active.
         TooManyError: too many wrong passwords came before, for this email.
     """
-    key = f"password:{email_key(email)}"
     with reading() as session:
         user = session.scalar(select(User).where(User.email_key == email_key(email)))
-    _wait(key, email, visitor)
+    key = _password_key(email, user, visitor)
+    _begin(key, email, visitor)
     right = passwords.matches(user.password_hash if user else None, password)
     fresh = passwords.hashed(password) if right and _outdated(user) else ""
     with transaction() as session:
@@ -54,7 +54,6 @@ def check(email: str, password: str, visitor: Visitor) -> User:
             if fresh:
                 _rehash(session, user, fresh)
             return user
-        throttle.failed(session, key)
         why = "unknown email" if user is None else "account is off" if right else "wrong password"
         _note_failure(session, email, why, visitor)
     raise InvalidError(REFUSED)
@@ -71,7 +70,7 @@ def check_code(user_id: int, version: int, code: str, visitor: Visitor) -> str:
     key = f"code:{user_id}"
     with reading() as session:
         email = session.scalar(select(User.email).where(User.id == user_id)) or ""
-    _wait(key, email, visitor)
+    _begin(key, email, visitor)
     with transaction() as session:
         user = _unchanged(session, user_id, version)
         method = second_factor.accept(session, user, code)
@@ -80,7 +79,6 @@ def check_code(user_id: int, version: int, code: str, visitor: Visitor) -> str:
             if method == second_factor.RECOVERY:
                 audit.note(session, "recovery_code.used", user.email, by=_as(user, visitor))
             return method
-        throttle.failed(session, key)
         _note_failure(session, user.email, "wrong code", visitor)
     raise InvalidError(second_factor.WRONG, "code")
 
@@ -122,16 +120,26 @@ def first(user: User, visitor: Visitor) -> SignedIn:
     return SignedIn(user=user, token=token)
 
 
-def _wait(key: str, email: str, visitor: Visitor) -> None:
-    with reading() as session:
+def _password_key(email: str, user: User | None, visitor: Visitor) -> str:
+    """Return what wrong passwords count for: the account, or this browser if it is known there.
+
+    So whoever guesses from elsewhere makes others wait, and not the account's owner.
+    """
+    device = visitor.device
+    if user is not None and device is not None and device.user_id == user.id:
+        return f"device:{device.name}"
+    return f"password:{email_key(email)}"
+
+
+def _begin(key: str, email: str, visitor: Visitor) -> None:
+    with transaction() as session:
         try:
-            throttle.check(session, key)
+            throttle.attempt(session, key)
         except TooManyError as error:
             problem = error
+            _note_failure(session, email, "has to wait", visitor)
         else:
             return
-    with transaction() as session:
-        _note_failure(session, email, "has to wait", visitor)
     raise problem
 
 

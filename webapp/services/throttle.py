@@ -1,14 +1,16 @@
 """Wrong attempts on one account: after a few of them every further one has to wait.
 
 It is kept for any email that somebody types, whether there is such an account or not, so that the
-answer gives nothing away. The wait ends by itself: nobody can shut somebody else out for good.
+answer gives nothing away. The wait ends by itself, and whoever signs in from a browser that did so
+before waits for its own attempts only: nobody can shut somebody else out (see sessions.Device).
 """
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from webapp.core import clock
@@ -21,37 +23,29 @@ LONGEST_WAIT: Final = timedelta(minutes=15)
 FORGOTTEN_AFTER: Final = timedelta(hours=24)
 
 
-def check(session: Session, key: str) -> None:
-    """Refuse while the account has to wait; also the right password is refused then.
+def attempt(session: Session, key: str) -> None:
+    """Refuse while the account has to wait, also the right password; else count one attempt.
+
+    It counts before anybody looks whether it is right, so that many at once are no more than one
+    after the other; `passed` takes it back.
 
     Raises:
-        TooManyError: with the seconds that are left.
+        TooManyError: with the seconds that are left. Nothing was counted.
     """
-    until = session.scalar(select(Throttle.blocked_until).where(Throttle.key == _hashed(key)))
-    now = clock.now()
-    if until is not None and until > now:
-        raise TooManyError(_words(until - now), until - now)
-
-
-def failed(session: Session, key: str) -> datetime | None:
-    """Count one wrong attempt; return until when the next one has to wait, if it has to."""
-    now = clock.now()
-    row = session.get(Throttle, _hashed(key), with_for_update=True)
-    if row is None:
-        session.execute(delete(Throttle).where(Throttle.last_at < now - FORGOTTEN_AFTER))
-        row = Throttle(key=_hashed(key), failures=0, last_at=now)
-        session.add(row)
+    now, row = clock.now(), _row(session, _hashed(key))
+    if row.blocked_until is not None and row.blocked_until > now:
+        left = row.blocked_until - now
+        raise TooManyError(_words(left), left)
     if now - row.last_at > FORGOTTEN_AFTER:
         row.failures = 0
     row.failures += 1
     row.last_at = now
     row.blocked_until = now + wait(row.failures) if row.failures >= FREE_FAILURES else None
     session.flush()
-    return row.blocked_until
 
 
 def passed(session: Session, key: str) -> None:
-    """Forget the wrong attempts: this one was right."""
+    """Forget the attempts: this one was right."""
     session.execute(delete(Throttle).where(Throttle.key == _hashed(key)))
 
 
@@ -60,6 +54,22 @@ def wait(failures: int) -> timedelta:
     doublings = min(failures - FREE_FAILURES, 20)
     longer: timedelta = FIRST_WAIT * 2**doublings
     return min(longer, LONGEST_WAIT)
+
+
+def _row(session: Session, hashed: str) -> Throttle:
+    """Return the row, locked until the end of the transaction."""
+    row = session.get(Throttle, hashed, with_for_update=True)
+    if row is not None:
+        return row
+    now = clock.now()
+    session.execute(delete(Throttle).where(Throttle.last_at < now - FORGOTTEN_AFTER))
+    try:
+        with session.begin_nested():
+            row = Throttle(key=hashed, failures=0, last_at=now)
+            session.add(row)
+    except IntegrityError:  # another attempt was faster
+        row = session.get_one(Throttle, hashed, with_for_update=True)
+    return row
 
 
 def _hashed(key: str) -> str:

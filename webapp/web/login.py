@@ -18,6 +18,7 @@ from webapp.models.user import Role, User
 from webapp.services import audit, sessions, users
 from webapp.services.audit import Actor
 from webapp.services.security_settings import SecondFactorFor
+from webapp.web import device
 from webapp.web.htmx import is_htmx
 
 P = ParamSpec("P")
@@ -135,6 +136,14 @@ def start_session(token: str, *, remember: bool = False) -> None:
     """
     session.clear()
     session.permanent = remember
+    renew_session(token)
+    user = signed_in_user()
+    if user is not None:
+        device.remember(user.id)
+
+
+def renew_session(token: str) -> None:
+    """Give the cookie the new token of the same session; forms that are open stay usable."""
     row = sessions.find(token)
     if row is not None:
         login_user(SignedIn(row, token))

@@ -31,8 +31,20 @@ class Htmx(NamedTuple):
     integrity: str
 
 
+def cookie_name(name: str) -> str:
+    """Return the name of a cookie: over HTTPS one that browsers take from this very host only.
+
+    So neither a sister domain nor somebody on an unencrypted way can plant one.
+    """
+    return f"__Host-{name}" if request.is_secure else name
+
+
 class _Sessions(SecureCookieSessionInterface):
     """The cookie is Secure whenever the request came over HTTPS, directly or by a trusted proxy."""
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """Return the name of the cookie."""
+        return cookie_name(super().get_cookie_name(app))
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Say whether the cookie may only travel over HTTPS."""

@@ -8,6 +8,7 @@ from flask import request
 from webapp.services.sessions import Visitor
 from webapp.services.setup_code import is_loopback
 from webapp.services.users import Origin
+from webapp.web import device
 from webapp.web.login import signed_in_user
 
 # first match wins: the others' names are part of these browsers' own
@@ -60,7 +61,7 @@ def browser() -> str:
 
 def place() -> Visitor:
     """Return where the visitor comes from, for a session."""
-    return Visitor(ip_address=address(), browser=browser())
+    return Visitor(ip_address=address(), browser=browser(), device=device.known())
 
 
 def origin() -> Origin:

@@ -19,7 +19,13 @@ from webapp.core.errors import InvalidError
 from webapp.services import oidc_users, preferences, sessions, signing_in
 from webapp.web import htmx, oidc_client, visitor
 from webapp.web.limits import attempts
-from webapp.web.login import ask_for_code, safe_next, signed_in_user, start_session
+from webapp.web.login import (
+    ask_for_code,
+    renew_session,
+    safe_next,
+    signed_in_user,
+    start_session,
+)
 
 bp = Blueprint("oidc", __name__, url_prefix="/login/oidc")
 
@@ -61,7 +67,7 @@ def callback() -> BaseResponse:
         if user is not None:
             if not confirming or not oidc_users.confirms(claims, user.id):
                 raise InvalidError(NOT_CONFIRMED)
-            sessions.confirmed(user.session_id)
+            renew_session(sessions.confirmed(user.session_id))
             return redirect(target, 303)
         return _signed_in(claims, target)
     except InvalidError as error:

@@ -12,7 +12,14 @@ from webapp.services import passwords, preferences, second_factor, sessions, use
 from webapp.web import htmx, oidc_client
 from webapp.web.form import Form, add_error, email_address, tidy, zone_choices
 from webapp.web.limits import attempts
-from webapp.web.login import ask_to_confirm, is_confirmed, keep_session, person, safe_next
+from webapp.web.login import (
+    ask_to_confirm,
+    is_confirmed,
+    keep_session,
+    person,
+    renew_session,
+    safe_next,
+)
 
 bp = Blueprint("profile", __name__, url_prefix="/profile")
 
@@ -114,13 +121,14 @@ def confirm() -> Response:
     form, status = ConfirmForm(), 200
     if form.validate_on_submit():
         try:
-            sessions.confirm(person().session_id, person().id, form.present.data or "")
+            token = sessions.confirm(person().session_id, person().id, form.present.data or "")
         except InvalidError as error:
             add_error(form, error)
         except TooManyError as error:
             form.form_errors.append(str(error))
             status = 429
         else:
+            renew_session(token)
             return htmx.go(target)
     if status == 200 and form.is_submitted():
         status = 422
