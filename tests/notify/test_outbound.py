@@ -1,5 +1,6 @@
 """The way out: policy, pins, limits, certificates, and what each trouble means."""
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -8,7 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 
 from tests.servers.http import Peer
 from tests.servers.names import Names
@@ -398,3 +401,57 @@ def test_calls_of_many_threads_do_not_mix(way_out: Outbound, peer: Peer) -> None
         request.path == f"/{request.body.decode().split('-')[0]}" for request in peer.requests
     )
     assert len({request.body for request in peer.requests}) == 160
+
+
+def swallow_errors_and_go_on(way_out: Outbound, peer: Peer) -> None:
+    """Do what a library does that knows nothing of our limits."""
+    with way_out.lend(Reach.SELF_HOSTED):
+        for _ in range(5):
+            with contextlib.suppress(requests.RequestException):
+                requests.post(peer.url, timeout=60)
+
+
+def test_a_lent_way_out_has_its_limits_and_policy(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nobody is there
+    peer.answer(200, b"x" * 1_000_000)
+    with make().lend(Reach.SELF_HOSTED):
+        assert len(requests.post(peer.url, timeout=5).content) == 64 * 1024
+    closed = make("none")
+    with pytest.raises(PermanentError, match="may not be called"):
+        swallow_errors_and_go_on(closed, peer)
+    assert len(peer.requests) == 1
+
+
+def test_a_lent_way_out_ends_in_time_whatever_the_library_does(peer: Peer) -> None:
+    peer.answer(drip_headers=0.2)
+    began = time.monotonic()
+    with pytest.raises(TransientError) as caught:
+        swallow_errors_and_go_on(make(seconds=1.0), peer)
+    assert time.monotonic() - began < 3
+    assert caught.value.maybe_sent
+
+
+def test_a_lent_way_out_verifies_certificates_although_the_library_does_not(
+    make_peer: Callable[..., Peer],
+) -> None:
+    make_peer("chat.example.org")
+    with make().lend(Reach.SELF_HOSTED) as loan:
+        with pytest.raises(requests.ConnectionError):
+            requests.get("https://chat.example.org/", verify=False, timeout=5)
+        assert "certificate" in str(loan.problem)
+
+
+def test_a_way_out_is_lent_to_one_thread() -> None:
+    adapters = []
+
+    def look() -> None:
+        adapters.append(type(requests.Session().adapters["https://"]))
+
+    with make().lend(Reach.SELF_HOSTED):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    look()
+    assert adapters == [HTTPAdapter, HTTPAdapter]

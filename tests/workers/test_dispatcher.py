@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -14,11 +15,13 @@ from tests.factories import make_channel
 from tests.servers.http import Peer
 from webapp.core import clock
 from webapp.models.channel import ChannelRow
-from webapp.models.delivery import Attempt, Delivery, State
+from webapp.models.delivery import Attempt, Delivery, EventRow, State
 from webapp.notify.events import BY_TYPE
-from webapp.services import claims, outbox
+from webapp.services import claims, outbox, sending
+from webapp.services.outcomes import Result
 from webapp.services.routing import Target
 from webapp.services.transaction import reading, transaction
+from webapp.workers import dispatcher as module
 from webapp.workers.dispatcher import Dispatcher
 
 SAMPLE = BY_TYPE["restore_failure"].sample()
@@ -204,3 +207,45 @@ def test_a_message_that_goes_out_late_says_so(
     [request] = peer.wait(1)
     assert dispatcher.stop(10)
     assert "Delayed by 2 h 00 min" in request.body.decode()
+
+
+def test_an_attempt_that_does_not_end_is_left_behind(
+    app: Flask, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_ATTEMPT", 0.5)
+    monkeypatch.setattr(module, "RENEW_EVERY", 0.1)
+    monkeypatch.setattr(claims, "LEASE", timedelta(seconds=1))
+    stuck: list[str] = []
+    freed, ended = threading.Event(), threading.Event()
+    real = sending.attempt
+
+    def attempt(claim: claims.Claim) -> Result:
+        if claim.channel.id != hanging.id or stuck:
+            return real(claim)
+        stuck.append(claim.delivery_id)
+        freed.wait(60)
+        result = real(claim)
+        ended.set()
+        return result
+
+    monkeypatch.setattr(sending, "attempt", attempt)
+    hanging = webhook(peer)
+    dispatcher = Dispatcher(app, most_threads=1)  # a sender that is lost would be the only one
+    dispatcher.start()
+    try:
+        [first] = queue(hanging)
+        until(lambda: bool(stuck))
+        [second] = queue(hanging)
+        [other] = queue(webhook(peer, "/other"))
+        for each in (first, second, other):
+            until(lambda each=each: stored(each).state == State.SENT)  # type: ignore[misc]
+        freed.set()
+        assert ended.wait(10)  # its result comes too late to change anything
+    finally:
+        freed.set()
+        assert dispatcher.stop(10)
+    with reading() as session:
+        outcomes = session.scalars(select(Attempt.outcome).where(Attempt.delivery_id == first))
+        assert sorted(outcomes) == ["lost", "sent"]
+        [told] = session.scalars(select(EventRow).where(EventRow.type == "system_error"))
+    assert "did not end" in told.payload["error"]

@@ -16,9 +16,18 @@ from typing import Any, Final
 
 import certifi
 import urllib3
-from requests import PreparedRequest
+from requests import PreparedRequest, Response, sessions
 from requests.adapters import HTTPAdapter
-from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
+from requests.exceptions import ConnectionError as LibraryError
+from requests.exceptions import (
+    InvalidHeader,
+    InvalidSchema,
+    InvalidURL,
+    MissingSchema,
+    RequestException,
+    Timeout,
+)
+from requests.exceptions import SSLError as LibrarySSLError
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, SSLError
@@ -27,7 +36,7 @@ from urllib3.response import BaseHTTPResponse
 
 from webapp import __version__
 from webapp.core import network
-from webapp.core.errors import PermanentError, TransientError
+from webapp.core.errors import ChannelError, PermanentError, TransientError
 from webapp.core.settings import PrivateNetworks
 from webapp.notify.reply_head import Reply
 
@@ -145,6 +154,8 @@ class Call:
         for another connection meanwhile.
         """
         with self._lock:
+            if self.expired:
+                raise TimeoutError("the time of this call is over")
             if self._handle is not None:
                 os.close(self._handle)
             self._handle = os.dup(sock.fileno())
@@ -164,6 +175,30 @@ class Call:
             if self._handle is not None:
                 os.close(self._handle)
                 self._handle = None
+
+
+@dataclass
+class Loan:
+    """Our way out in the hands of a library that calls by `requests` itself."""
+
+    call: Call
+    context: ssl.SSLContext
+    seconds: float
+    answered: bool = False
+    """True when a service has answered anything; a part of the message may have arrived."""
+    problem: ChannelError | None = None
+    """What the latest request failed of."""
+
+    def failed_of(self, error: ChannelError) -> ChannelError:
+        """Remember and return it."""
+        if isinstance(error, TransientError):
+            error.maybe_sent = error.maybe_sent or self.answered
+        self.problem = error
+        return error
+
+
+class _Stop(BaseException):
+    """Leaves a library that goes on after errors: what it would try next fails as well."""
 
 
 class Watchdog:
@@ -271,15 +306,28 @@ class Outbound:
             self._watchdog.remove(number)
             call.finish()
 
-    def check(self, host: str, port: int, *, reach: Reach) -> None:
-        """Judge every address of a host that a library will connect to by itself.
+    @contextlib.contextmanager
+    def lend(self, reach: Reach) -> Iterator[Loan]:
+        """Let `requests` in this thread call within our limits, whoever uses it.
+
+        Every connection goes to a judged address and verifies certificates, an answer is read to
+        its limit, and proxies of the environment are not used. All that happens inside has the time
+        of one call; then it is left, in the middle of a library if need be.
 
         Raises:
-            PermanentError: it may not be called.
-            TransientError: there is no such host.
+            PermanentError: an address may not be called.
+            TransientError: the time is over.
         """
+        sessions.HTTPAdapter = _adapter_of_thread  # type: ignore[assignment]  # the only hook
         with self.call(reach) as call:
-            call.resolve(host, port)
+            loan = Loan(call, self.ssl_context(), self._watchdog.seconds)
+            _current.loan = loan
+            try:
+                yield loan
+            except _Stop as stop:
+                raise loan.problem or RuntimeError("a loan ended without a reason") from stop
+            finally:
+                _current.loan = None
 
     @property
     def total_seconds(self) -> float:
@@ -334,13 +382,15 @@ def _context(ca_files: tuple[Path, ...]) -> ssl.SSLContext:
     return context
 
 
+_SECONDS: Final = (CONNECT_SECONDS, READ_SECONDS)
 _TIMEOUT: Final = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
 
 
 class _Current(threading.local):
-    """The call that this thread is making."""
+    """The call that this thread is making, and the loan that it calls by."""
 
     call: Call | None = None
+    loan: Loan | None = None
 
 
 _current = _Current()
@@ -442,6 +492,9 @@ class _Adapter(HTTPAdapter):
         )
         return answer
 
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Leave the context alone: it verifies already, and holds what is trusted."""
+
     def close(self) -> None:
         """Close the connections that are kept."""
         self._pool.cache_clear()  # urllib3 closes those of a pool that nobody uses any more
@@ -458,6 +511,46 @@ def _target(url: str) -> tuple[str, str, int]:
     parts = urllib3.util.parse_url(url)
     scheme = parts.scheme or "http"
     return scheme, parts.host or "", parts.port or (443 if scheme == "https" else 80)
+
+
+class _LentAdapter(_Adapter):
+    """Serves a library's own sessions: pinned, watched, and read to the limit only."""
+
+    def __init__(self, loan: Loan) -> None:
+        self._loan = loan
+        super().__init__(loan.context)
+
+    def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
+        """Call with our limits, whatever the library asked for."""
+        loan = self._loan
+        _current.call, loan.call.connected = loan.call, False
+        try:
+            if loan.call.expired:
+                raise TimeoutError
+            response = super().send(request, stream=True, timeout=_SECONDS)
+            response._content = _read(response.raw)
+            response._content_consumed = True  # type: ignore[attr-defined]  # as its own reading does
+        except PermanentError as error:
+            loan.failed_of(error)
+            raise _Stop from error
+        except (TransientError, RequestException, HTTPError, OSError, ValueError) as error:
+            if isinstance(error, TransientError) and not loan.call.expired:
+                problem = loan.failed_of(error)
+            else:
+                problem = loan.failed_of(_sorted_error(error, loan.call, loan.seconds))
+            if loan.call.expired:
+                raise _Stop from error
+            raise LibraryError(str(problem), request=request) from error
+        finally:
+            _current.call = None
+        loan.answered = True
+        return response
+
+
+def _adapter_of_thread() -> HTTPAdapter:
+    """Return what a new session of `requests` calls through: ours where our way out is lent."""
+    loan = _current.loan
+    return HTTPAdapter() if loan is None else _LentAdapter(loan)
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes) -> PreparedRequest:
@@ -492,6 +585,12 @@ def _prepared_url(url: str) -> str:
 
 
 def _answer(raw: BaseHTTPResponse) -> Answer:
+    body = _read(raw)
+    return Answer(raw.status, raw.headers, body)
+
+
+def _read(raw: Any) -> bytes:
+    """Return the beginning of a body, and let go of the connection."""
     body = b""
     with contextlib.suppress(HTTPError, OSError):  # the status line was there: see Answer
         while len(body) < REPLY_LIMIT:
@@ -503,7 +602,7 @@ def _answer(raw: BaseHTTPResponse) -> Answer:
         raw.close()
     else:
         raw.release_conn()
-    return Answer(raw.status, raw.headers, body)
+    return body
 
 
 def _bad_header() -> PermanentError:
@@ -522,11 +621,11 @@ def _sorted_error(error: Exception, call: Call, seconds: float) -> PermanentErro
             advice=NO_ANSWER_ADVICE,
             maybe_sent=call.connected,
         )
-    if isinstance(error, ValueError) and not isinstance(error, HTTPError):
+    if isinstance(error, ValueError) and not isinstance(error, (HTTPError, RequestException)):
         return _bad_header()
-    if isinstance(error, SSLError):
+    if isinstance(error, (SSLError, LibrarySSLError)):
         return tls_error(error, maybe_sent=call.connected)
-    if isinstance(error, (PoolTimeoutError, TimeoutError)):
+    if isinstance(error, (PoolTimeoutError, Timeout, TimeoutError)):
         return TransientError(
             f"No answer within {READ_SECONDS if call.connected else CONNECT_SECONDS:g} s.",
             advice=NO_ANSWER_ADVICE,

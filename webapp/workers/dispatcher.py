@@ -3,13 +3,15 @@
 One thread, the pump, talks to the database: it records what the senders report and claims what is
 due, both in one transaction. Deliveries of one channel form a lane; a lane has one sender at a
 time, so a channel that hangs delays only itself. Senders are started as lanes need them and end
-when there is nothing to do.
+when there is nothing to do. A sender that does not come back is left behind: its lease is renewed
+no more, so the message is tried again, and its lane gets another sender.
 """
 
 import logging
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -29,12 +31,24 @@ POLL: Final = 2.0  # seconds; finds what other processes published and rings tha
 BATCH: Final = 64  # rows claimed at once
 LANE_FULL: Final = 16  # claims waiting in a lane; above it the lane gets no more
 RENEW_EVERY: Final = 15.0  # seconds, a third of the lease
+LONGEST_ATTEMPT: Final = 180.0
+"""Seconds. Each call of an attempt ends after 30 by itself; what lasts longer than all of them is a
+fault of ours."""
 CHORES_EVERY: Final = 30.0  # seconds
 REST_AFTER_ERROR: Final = 1.0  # seconds; a full disk must not spin the loop
 GATHER: Final = 0.025  # seconds; results that are recorded together share the price of a commit
 GATHERED: Final = 32  # results; so many are recorded without waiting for more
 SHORTEST_PAUSE: Final = 0.01  # seconds; rows that somebody else is claiming must not spin the loop
 SENDER_IDLE: Final = 10.0  # seconds until an idle sender ends
+
+
+@dataclass(frozen=True)
+class _Sending:
+    """What a sender is at, and since when (monotonic)."""
+
+    lane: int
+    claim: Claim
+    since: float
 
 
 class Dispatcher:
@@ -61,6 +75,7 @@ class Dispatcher:
         self._results: list[Result] = []
         self._dropped: list[Claim] = []
         self._senders: set[threading.Thread] = set()
+        self._sending: dict[threading.Thread, _Sending] = {}
         self._idle = 0
 
     def start(self) -> None:
@@ -100,6 +115,7 @@ class Dispatcher:
                     pause = self._go_round()
                     now = time.monotonic()
                     if now - renewed >= RENEW_EVERY:
+                        self._leave_behind()
                         self._renew()
                         renewed = now
                     if now - chores >= CHORES_EVERY:
@@ -186,13 +202,29 @@ class Dispatcher:
     def _forget(self, results: list[Result]) -> None:
         with self._lock:
             for result in results:
-                self._held.pop(result.claim.delivery_id, None)
+                if self._held.get(result.claim.delivery_id) is result.claim:
+                    del self._held[result.claim.delivery_id]
 
     def _renew(self) -> None:
         with self._lock:
             held = list(self._held.values())
         if held:
             claims.renew(held)
+
+    def _leave_behind(self) -> None:
+        """Give up senders that do not come back: their lease ends, and their lane goes on."""
+        since = time.monotonic() - LONGEST_ATTEMPT
+        with self._lock:
+            late = {at: one for at, one in self._sending.items() if one.since < since}
+            for thread, one in late.items():
+                del self._sending[thread]
+                self._senders.discard(thread)
+                self._held.pop(one.claim.delivery_id, None)
+                self._dropped.extend(self._lanes.pop(one.lane))
+        for one in late.values():
+            logger.error("an attempt did not end", extra={"delivery": one.claim.delivery_id})
+            words = f"An attempt did not end within {LONGEST_ATTEMPT:g} s. It is made again."
+            system_errors.report("Notification delivery", TimeoutError(words))
 
     def _passed_over(self) -> list[int]:
         """Return the channels that get nothing now: enough is waiting, or their rate is used up."""
@@ -247,7 +279,8 @@ class Dispatcher:
         with self._app.app_context():
             while (lane := self._next_lane()) is not None:
                 while (claim := self._next_claim(lane)) is not None:
-                    self._report(lane, sending.attempt(claim))
+                    if not self._report(lane, sending.attempt(claim)):
+                        return
 
     def _next_lane(self) -> int | None:
         """Return a lane to drive, or None to end; a sender that ends is no longer counted."""
@@ -266,13 +299,21 @@ class Dispatcher:
             if not waiting:
                 del self._lanes[lane]
                 return None
-            return waiting.popleft()
+            claim = waiting.popleft()
+            self._sending[threading.current_thread()] = _Sending(lane, claim, time.monotonic())
+            return claim
 
-    def _report(self, lane: int, result: Result) -> None:
-        """Pass the result on; when the channel broke, give back what waits for it as well."""
+    def _report(self, lane: int, result: Result) -> bool:
+        """Pass the result on; when the channel broke, give back what waits for it as well.
+
+        Returns whether this sender goes on: one that was left behind does not, and its result
+        counts only if nobody has tried again meanwhile.
+        """
         broke = isinstance(result.error, PermanentError) and result.error.breaks_channel
         with self._lock:
             self._results.append(result)
+            if self._sending.pop(threading.current_thread(), None) is None:
+                return False
             if broke and not result.claim.is_test:
                 self._dropped.extend(self._lanes[lane])
                 self._lanes[lane].clear()
@@ -280,3 +321,4 @@ class Dispatcher:
             worth_a_ring = waiting == 1 or waiting >= GATHERED or not self._lanes[lane]
         if worth_a_ring:
             bell.ring()
+        return True

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import socket
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ from werkzeug.datastructures import MultiDict
 
 from tests.notify.samples import HOSTILE, LONG_ERROR, failure, hostile, message_of
 from tests.servers import mattermost as service
+from tests.servers.names import Names
 from webapp.core.errors import PermanentError, TransientError
 from webapp.notify.channels import apprise
 from webapp.notify.channels.apprise import ALLOWED, INSTALL, OWN_TYPES, Apprise, AppriseForm
@@ -100,10 +103,41 @@ def test_trouble_of_the_service_is_tried_again(server: service.Mattermost, statu
 
 def test_a_lost_connection_may_have_delivered(server: service.Mattermost) -> None:
     server.once(reset=True)
-    with pytest.raises(TransientError, match="could not deliver") as caught:
+    with pytest.raises(TransientError, match="closed the connection") as caught:
         send(channel(server))
     assert caught.value.maybe_sent
     assert caught.value.advice
+
+
+@pytest.mark.parametrize("targets", ["", "?to=one,two,three,four,five"])
+def test_a_peer_that_drips_holds_the_thread_no_longer_than_any_other(
+    server: service.Mattermost, targets: str
+) -> None:
+    server.answer(drip_headers=0.2)
+    way_out = Outbound(allow_private_networks="self-hosted", ca_file=None, total_seconds=1.5)
+    began = time.monotonic()
+    with pytest.raises(TransientError, match=r"No complete answer within 1\.5 s") as caught:
+        send(channel(server, query=targets), way_out=way_out)
+    assert time.monotonic() - began < 4
+    assert caught.value.maybe_sent
+    assert len(server.requests) == 1  # what else the address names is not begun any more
+
+
+def test_the_judged_address_is_the_one_that_is_called(
+    server: service.Mattermost, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names.lead("rebinding.example.org", port=server.port)
+    ask, asked = socket.getaddrinfo, []
+
+    def first_good_then_evil(host: str, *args: object, **kwargs: object) -> object:
+        asked.append(host)
+        if len(asked) > 1:
+            raise AssertionError("asked twice")
+        return ask(host, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", first_good_then_evil)
+    send(Apprise({"url": f"mmost://rebinding.example.org:{server.port}/{service.TOKEN}"}))
+    assert len(server.messages) == 1
 
 
 def test_redirects_are_not_followed(server: service.Mattermost) -> None:

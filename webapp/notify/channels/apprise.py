@@ -1,7 +1,7 @@
 """Apprise: the services that have no type of their own, through the library of that name.
 
-The library is an optional extra, imported when it is used. It opens its own connections: the
-watchdog, pinned addresses and own certificate authorities of other types do not apply.
+The library is an optional extra, imported when it is used. It calls by `requests`, to which our way
+out is lent meanwhile: judged and pinned addresses, limits of time and size, no redirects.
 Addresses: https://github.com/caronc/apprise/wiki
 """
 
@@ -22,7 +22,7 @@ from wtforms.validators import ValidationError
 
 from webapp.core import text
 from webapp.core.buckets import Rate
-from webapp.core.errors import PermanentError, TransientError
+from webapp.core.errors import ChannelError, PermanentError, TransientError
 from webapp.core.scrub import conceal
 from webapp.core.secrets import is_reference
 from webapp.notify import plain
@@ -232,7 +232,7 @@ class Apprise(Channel):
             "Apprise could not deliver the message and names no code.",
             "Look at what Apprise says. DBackup tries again.",
         ),
-        *(row for row in TROUBLES if row.sign in {"Unknown host", "May not be called"}),
+        *(row for row in TROUBLES if row.sign != "Redirect (3xx)"),
     )
 
     @classmethod
@@ -286,6 +286,17 @@ class Apprise(Channel):
 
     def send(self, rendered: Rendered, outbound: Outbound, progress: dict[str, Any]) -> Receipt:
         """Let the library deliver; what it logs meanwhile is all that it tells of a failure."""
+        with outbound.lend(Reach.SELF_HOSTED) as loan, _heard() as lines:
+            name = self._notify(json.loads(rendered.body))
+        if name:
+            return Receipt(status="ok", words=f"{name} took the message, as Apprise says.")
+        raise self._failed("\n".join(lines), loan.problem)
+
+    def _notify(self, payload: Mapping[str, str]) -> str:
+        """Return the name of the service when it took the message, else nothing.
+
+        The library's object ends with this function: some sign out of their service then.
+        """
         made = _service(self._address)
         if made is None:
             raise PermanentError(
@@ -293,27 +304,20 @@ class Apprise(Channel):
                 advice=advice_for(self.troubles, "Address"),
                 breaks_channel=True,
             )
-        if any("{host}" in str(template) for template in made.templates):
-            standard = 443 if made.secure else 80
-            outbound.check(str(made.host), int(made.port or standard), reach=Reach.SELF_HOSTED)
-        payload = json.loads(rendered.body)
-        with _heard() as lines:
-            delivered = bool(
-                made.notify(
-                    body=payload["body"],
-                    title=payload["title"],
-                    notify_type=payload["type"],
-                    body_format="text",
-                )
-            )
-        if delivered:
-            name = text.one_line(str(made.service_name or "The service"))
-            return Receipt(status="ok", words=f"{name} took the message, as Apprise says.")
-        raise self._failed("\n".join(lines))
+        delivered = made.notify(
+            body=payload["body"],
+            title=payload["title"],
+            notify_type=payload["type"],
+            body_format="text",
+        )
+        return text.one_line(str(made.service_name or "The service")) if delivered else ""
 
-    def _failed(self, said: str) -> PermanentError | TransientError:
+    def _failed(self, said: str, problem: ChannelError | None) -> ChannelError:
         excerpt = conceal(text.clean(said), self.secrets)[:EXCERPT_LIMIT]
         found = _STATUS.search(said)
+        if found is None and problem is not None:
+            problem.excerpt = excerpt
+            return problem
         if found is None:
             return TransientError(
                 "Apprise could not deliver the message.",
