@@ -25,16 +25,34 @@ from webapp.core import network
         "fe80::1",
         "fe80::1%eth0",
         "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd00:42::42",
+        "fd00:a9fe:a9fe::1",
+        "fd00:c1::a9fe:a9fe",
         "ff02::1",
         "::ffff:169.254.169.254",
         "64:ff9b::a9fe:a9fe",
         "2002:a9fe:a9fe::1",
         "::169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "64:ff9b:1::169.254.169.254",
+        "64:ff9b:1:a9fe:a9:fe00:1:1",
+        "64:ff9b:1:64:64:6464:c801:1",
+        "64:ff9b:1:2:a9:fea9:fe01:1",
+        "2a00:db8::5efe:169.254.169.254",
+        "fd12:3456::200:5efe:169.254.169.254",
     ],
 )
 def test_some_addresses_are_never_called(address: str) -> None:
     with pytest.raises(network.BlockedError, match="never called"):
         network.judge(address, allow_private=True)
+
+
+@pytest.mark.parametrize("address", ["64:ff9b:1::8.8.8.8", "64:ff9b:1:fffe::8.8.8.8"])
+def test_a_translator_of_ones_own_network_may_be_called_where_it_is_allowed(address: str) -> None:
+    network.judge(address, allow_private=True)
+    with pytest.raises(network.BlockedError, match="private network"):
+        network.judge(address, allow_private=False)
 
 
 @pytest.mark.parametrize(

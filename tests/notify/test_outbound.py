@@ -343,7 +343,11 @@ def test_odd_spellings_of_an_address_are_judged_by_what_they_mean(url: str) -> N
 
 
 @pytest.mark.parametrize(
-    "url", ["", "nonsense", "ftp://example.org/x", "http://", "http://[::1", "file:///etc/passwd"]
+    "url",
+    [
+        *("", "nonsense", "ftp://example.org/x", "http://", "http://[::1", "file:///etc/passwd"),
+        *("http://user:password@127.0.0.1:1/x", "https://:x@example.org/"),
+    ],
 )
 def test_what_is_no_address_is_permanent(way_out: Outbound, url: str) -> None:
     with pytest.raises(PermanentError, match="no address that can be called"):

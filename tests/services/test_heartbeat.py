@@ -74,7 +74,13 @@ def test_a_reference_is_followed(peer: Peer, monkeypatch: pytest.MonkeyPatch, ap
     assert "PING_URL is not set" in heartbeat.call().words
 
 
-@pytest.mark.parametrize("wrong", ["ftp://x.example", "hc-ping.com/x", "https://", "https://a b/"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("ftp://x.example", "hc-ping.com/x", "https://", "https://a b/"),
+        *("https://user:password@hc-ping.com/x", "https://:password@hc-ping.com/x"),
+    ],
+)
 def test_what_is_no_address_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidError) as refused:
         heartbeat.save(wrong)

@@ -25,7 +25,10 @@ _NEVER: Final = tuple(
         "240.0.0.0/4",  # reserved, broadcast
         "::/128",
         "fe80::/10",
-        "fd00:ec2::254/128",  # AWS
+        "fd00:42::42/128",  # Scaleway
+        "fd00:a9fe:a9fe::1/128",  # Akamai (Linode)
+        "fd00:c1::a9fe:a9fe/128",  # Oracle
+        "fd00:ec2::/32",  # AWS: metadata, and credentials of pods at ::23
         "fd20:ce::254/128",  # Google
         "ff00::/8",
     )
@@ -48,7 +51,15 @@ _PRIVATE: Final = tuple(
     )
 )
 _LAST_32_BITS_HOLD_IPV4: Final = tuple(
-    ipaddress.IPv6Network(network) for network in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")
+    ipaddress.IPv6Network(network)
+    for network in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
+)
+_ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
+"""The third quarter of an address whose last one is an IPv4 address to tunnel to (RFC 5214)."""
+_LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+_METADATA: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in ("169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32")
 )
 
 
@@ -108,9 +119,32 @@ def _unwrapped(address: IPAddress) -> Iterator[IPAddress]:
     if isinstance(address, ipaddress.IPv4Address) or int(address) <= 1:
         return
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if any(address in network for network in _LAST_32_BITS_HOLD_IPV4):
+    if (
+        any(address in network for network in _LAST_32_BITS_HOLD_IPV4)
+        or _bits(address, 64) in _ISATAP
+    ):
         found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    if address in _LOCAL_NAT64:
+        found += _elsewhere_in(address)
     yield from (inner for inner in found if inner is not None)
+
+
+def _elsewhere_in(address: ipaddress.IPv6Address) -> list[IPAddress]:
+    """Return metadata services that a local translator may find in other bits than the last ones.
+
+    How long the translator's prefix is, the address does not say (RFC 6052, 2.2), so all lengths
+    are tried; what looks like any other address is chance.
+    """
+    possible = [
+        _bits(address, 48, 16) << 16 | _bits(address, 72, 16),
+        _bits(address, 56, 8) << 24 | _bits(address, 72, 24),
+        _bits(address, 72, 32),
+    ]
+    return [inner for inner in map(ipaddress.IPv4Address, possible) if _within(inner, _METADATA)]
+
+
+def _bits(address: ipaddress.IPv6Address, start: int, length: int = 32) -> int:
+    return int(address) >> (128 - start - length) & (1 << length) - 1
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[Target]:

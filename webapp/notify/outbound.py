@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import certifi
 import urllib3
@@ -581,6 +582,8 @@ def _prepared_url(url: str) -> str:
     request.prepare_url(url, None)
     if not str(request.url).startswith(("http://", "https://")):
         raise InvalidSchema
+    if "@" in urlsplit(str(request.url)).netloc:  # user and password would stand in every log
+        raise InvalidURL
     return str(request.url)
 
 

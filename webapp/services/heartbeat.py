@@ -116,6 +116,8 @@ def _check(url: str) -> None:
         right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         right = False
+    if right and "@" in parts.netloc:
+        raise InvalidError("Leave user and password out of the address.", "url")
     if not right or len(url) > LONGEST or " " in url:
         raise InvalidError(
             "Enter an address such as https://hc-ping.com/your-id or that of Uptime Kuma.", "url"

@@ -217,6 +217,7 @@ def test_part_sizes_grow_so_that_large_backups_fit_and_memory_does_not(
         ("prefix", "a/../b"),
         ("endpoint", "s3.example.org"),
         ("endpoint", "https://user@s3.example.org"),
+        ("endpoint", "https://:password@s3.example.org"),
         ("endpoint", "https://s3.example.org/vault"),
         ("region", "eu central"),
         ("ca_file", "ca.pem"),

@@ -71,7 +71,7 @@ class S3Form(ConfigForm):
             wrong = parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0
         except ValueError:
             wrong = True
-        if wrong or parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+        if wrong or "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
             raise ValidationError(
                 "Enter https://, the host and perhaps a port, without the bucket."
             )
