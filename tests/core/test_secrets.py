@@ -2,6 +2,7 @@
 
 import base64
 import html
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,11 @@ from urllib.parse import quote
 
 import pytest
 from cryptography.fernet import Fernet
+from flask import Flask
 
 from webapp.core.errors import SecretError
 from webapp.core.secrets import Sealer, mask, resolve
+from webapp.core.settings import Settings
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 CONFIG = {"webhook_url": "https://example.org/täglich", "count": 3}
@@ -58,10 +61,9 @@ def test_an_unreadable_file_names_the_file_and_not_its_content(tmp_path: Path) -
         resolve(f"file:{tmp_path / 'nothing'}")
 
 
-@pytest.mark.parametrize("path", ["/dev/zero", "/tmp", "/run/a\0b"])
-def test_what_is_no_ordinary_file_is_refused(path: str) -> None:
+def test_a_path_that_no_file_has_is_refused() -> None:
     with pytest.raises(SecretError, match="cannot be read"):
-        resolve(f"file:{path}")
+        resolve("file:/run/a\0b")
 
 
 def test_anything_else_is_the_secret_itself() -> None:
@@ -119,3 +121,49 @@ def test_a_secret_that_was_cut_off_is_masked() -> None:
         mask("tried swordfish-an\nthen failed", ["swordfish-and-cod"]) == "tried ***\nthen failed"
     )
     assert mask("a sword fish", ["swordfish-and-cod"]) == "a sword fish"
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL"])
+def test_a_reference_to_ones_own_secrets_leads_nowhere(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"DBACKUP_{name}", "what protects everything else")
+    with pytest.raises(SecretError, match="sent nowhere"):
+        resolve(f"env:DBACKUP_{name}")
+
+
+@pytest.mark.parametrize("spelling", ["{}/{}", "{}/../{}/{}", "{}/link"])
+@pytest.mark.parametrize("name", ["secret_key", "encryption_keys", "setup_code", "dbackup.db"])
+def test_a_reference_to_ones_own_files_leads_nowhere(
+    app: Flask, settings: Settings, name: str, spelling: str
+) -> None:
+    folder = settings.instance_path
+    (folder / name).touch()
+    (folder / "link").symlink_to(folder / name)
+    way = [folder, folder.name, name] if ".." in spelling else [folder, name]
+    with pytest.raises(SecretError, match="sent nowhere"):
+        resolve("file:" + spelling.format(*way))
+
+
+def test_a_reference_to_a_file_that_a_setting_names_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text("what signs the cookies")
+    monkeypatch.setenv("DBACKUP_SECRET_KEY_FILE", str(tmp_path / "key"))
+    with pytest.raises(SecretError, match="sent nowhere"):
+        resolve(f"file:{tmp_path / 'key'}")
+
+
+@pytest.mark.parametrize("path", ["/proc/self/environ", "/proc/self/cmdline", "/sys/kernel/notes"])
+def test_a_reference_to_what_the_system_knows_leads_nowhere(path: str) -> None:
+    with pytest.raises(SecretError, match="sent nowhere"):
+        resolve(f"file:{path}")
+
+
+def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", tmp_path / "pipe", tmp_path):
+        with pytest.raises(SecretError, match="no ordinary file"):
+            resolve(f"file:{path}")
+    (tmp_path / "huge").write_text("x" * 1_000_000)
+    assert len(resolve(f"file:{tmp_path / 'huge'}")) == 64 * 1024

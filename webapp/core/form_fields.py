@@ -8,8 +8,8 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 from markupsafe import Markup
 from wtforms import Field, Form, IntegerField, PasswordField
@@ -21,6 +21,9 @@ from webapp.core.secrets import is_reference, resolve
 _REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
 LARGEST: Final = 2**31 - 1  # of an INTEGER in PostgreSQL
 LONGEST_SECRET: Final = 1000
+ENTER_AGAIN: Final = (
+    "The server is another one now. Enter it again, so that nobody gets it unasked."
+)
 REFERENCE_HELP: Final = "Stored encrypted. A reference such as env:NAME or file:/path works, too."
 
 
@@ -47,6 +50,26 @@ def whole(value: object) -> int:
     if abs(number) > LARGEST:
         raise ValueError("too large for an id")
     return number
+
+
+def place_of(value: object) -> str:
+    """Return what of a host, port or address says who gets the secrets that are sent there."""
+    text = str("" if value is None else value).strip().lower()
+    parts = text.split("/", 3) if "://" in text else [text]
+    return "/".join(parts[:3]).rstrip(".")
+
+
+def has_moved(form: Form, stored: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Say whether one of these fields leads elsewhere than the stored configuration does.
+
+    A secret that is left blank stays; so nobody who may edit a form, but not read its secrets, gets
+    them by naming a server of their own. A write-only field that is blank has not changed.
+    """
+    return any(
+        place_of(form[name].data) != place_of(stored.get(name))
+        for name in names
+        if form[name].data is not None or not isinstance(form[name], PasswordField)
+    )
 
 
 class SecretField(PasswordField):
@@ -94,6 +117,8 @@ class SecretField(PasswordField):
         if self.data is None:
             if self.is_required and not self.is_stored:
                 raise StopValidation("Enter it.")
+            if self.is_stored and not self.is_cleared and form.asks_again_for(self.short_name):
+                raise StopValidation(ENTER_AGAIN)
             return
         if len(self.data) > self.limit or "\0" in self.data:
             raise StopValidation(f"Enter at most {self.limit} characters.")
@@ -127,18 +152,33 @@ class SecretTextField(SecretField):
 class ConfigForm(Form):
     """The configuration of one type of source or destination."""
 
+    bound_to: ClassVar[tuple[str, ...]] = ()
+    """Fields that say who gets the secrets: when one changes, secrets must be entered again."""
+    stays_here: ClassVar[tuple[str, ...]] = ()
+    """Secrets that are never sent, such as private keys."""
+
     def __init__(
         self,
         formdata: Any = None,
         *,
         data: Mapping[str, Any] | None = None,
         stored: Mapping[str, Any] | None = None,
+        fresh: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
+        """`fresh` names secrets of `stored` that were typed in this very form a moment ago."""
         super().__init__(formdata, data=data, **kwargs)
+        self._before = dict(stored or {})
+        self._fresh = frozenset(fresh)
         for field in self:
             if isinstance(field, SecretField):
                 field.attach((stored or {}).get(field.short_name))
+
+    def asks_again_for(self, name: str) -> bool:
+        """Say whether this stored secret must be entered again, because it would go elsewhere."""
+        if name in self._fresh or name in self.stays_here:
+            return False
+        return has_moved(self, self._before, self.bound_to)
 
     @classmethod
     def secret_fields(cls) -> tuple[str, ...]:

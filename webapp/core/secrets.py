@@ -19,11 +19,19 @@ from webapp.core.errors import SecretError
 MASK: Final = "***"
 ENV_REFERENCE: Final = "env:"
 FILE_REFERENCE: Final = "file:"
-LARGEST_FILE: Final = 1 << 20  # bytes
+LONGEST_FILE: Final = 64 * 1024  # characters
+OWN_VARIABLES: Final = frozenset(
+    f"DBACKUP_{name}"
+    for name in (
+        *("DATABASE_URL", "ENCRYPTION_KEYS", "METRICS_TOKEN", "OIDC_CLIENT_SECRET", "SECRET_KEY"),
+    )
+)
 SHORTEST_MASKED: Final = 4  # shorter values would blacken ordinary words
 SHORTEST_CUT: Final = 8  # so many characters of a secret are no coincidence
 LONG_LINE: Final = 20
 SHORTEST_INSIDE: Final = 6  # bytes; the base64 of fewer has too few letters that stay the same
+
+_kept_back: Final[set[Path]] = set()
 
 
 class Sealer:
@@ -62,6 +70,11 @@ class Sealer:
             raise SecretError("A stored secret cannot be opened with the present keys.") from error
 
 
+def keep_back(files: Iterable[Path]) -> None:
+    """Let no reference lead to these files: the keys and the database of this installation."""
+    _kept_back.update(file.resolve() for file in files)
+
+
 def is_reference(value: object) -> bool:
     """Say whether the value names a secret kept elsewhere instead of being one."""
     return isinstance(value, str) and value.startswith((ENV_REFERENCE, FILE_REFERENCE))
@@ -71,13 +84,17 @@ def resolve(value: str) -> str:
     """Return the secret that `env:NAME` or `file:/path` refers to; other text is returned as is.
 
     A file is read anew each time, so a rotated secret is used at once; one trailing line break is
-    dropped.
+    dropped. What a reference names is sent to whom a form names, so it may not be what protects
+    everything else: own keys, the own database, what the system tells of processes.
 
     Raises:
-        SecretError: the variable is not set, or the file cannot be read or is empty.
+        SecretError: the variable is not set, or the file cannot be read or is empty, or neither may
+            be sent anywhere.
     """
     if value.startswith(ENV_REFERENCE):
         name = value.removeprefix(ENV_REFERENCE)
+        if name in OWN_VARIABLES:
+            raise SecretError(f"{name} is a secret of DBackup itself and is sent nowhere.")
         found = os.environ.get(name)
         if not found:
             raise SecretError(
@@ -88,7 +105,9 @@ def resolve(value: str) -> str:
     if value.startswith(FILE_REFERENCE):
         path = value.removeprefix(FILE_REFERENCE)
         try:
-            content = _content(Path(path)).removesuffix("\n").removesuffix("\r")
+            _require_harmless(Path(path))
+            with Path(path).open(encoding="utf-8", newline="") as file:
+                content = file.read(LONGEST_FILE).removesuffix("\n").removesuffix("\r")
         except (OSError, ValueError) as error:  # not text, or a path with a NUL
             raise SecretError(
                 f"The secret file {path} cannot be read ({type(error).__name__}). "
@@ -100,11 +119,17 @@ def resolve(value: str) -> str:
     return value
 
 
-def _content(path: Path) -> str:
-    if not path.is_file():  # a device or a pipe would never end
-        raise OSError("no ordinary file")
-    with path.open("rb") as file:
-        return file.read(LARGEST_FILE).decode("utf-8")
+def _require_harmless(path: Path) -> None:
+    real = path.resolve()
+    named = {
+        Path(found).resolve() for name in OWN_VARIABLES if (found := os.environ.get(f"{name}_FILE"))
+    }
+    if real in _kept_back | named or real.is_relative_to("/proc") or real.is_relative_to("/sys"):
+        raise SecretError(
+            f"The file {path} belongs to DBackup or to the system: it is sent nowhere."
+        )
+    if real.exists() and not real.is_file():  # a device has no end, a pipe perhaps no beginning
+        raise SecretError(f"{path} is no ordinary file.")
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:

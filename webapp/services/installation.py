@@ -1,11 +1,12 @@
 """What every use case may need of the running installation: its settings, keys and way out."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, cast
 
 from flask import Flask, current_app
 
-from webapp.core.secrets import Sealer
+from webapp.core.secrets import Sealer, keep_back
 from webapp.core.settings import Settings
 from webapp.notify.outbound import Outbound
 
@@ -31,7 +32,16 @@ def install(app: Flask, settings: Settings) -> Installation:
         ),
     )
     app.extensions[_KEY] = made
+    keep_back(_own_files(settings))
     return made
+
+
+def _own_files(settings: Settings) -> list[Path]:
+    names = ("encryption_keys", "secret_key", "setup_code")
+    files = [settings.instance_path / name for name in names]
+    if settings.is_sqlite:
+        files.append(Path(settings.database_url.removeprefix("sqlite:///")))
+    return files
 
 
 def installation() -> Installation:

@@ -83,7 +83,10 @@ class Editor:
             others=channel_edits.fallback_choices(existing.row.id if existing else None),
         )
         self.form = channel_type.form(
-            sent, data=channel_type.form.shown(saved) if existing else None, stored=self._known
+            sent,
+            data=channel_type.form.shown(saved) if existing else None,
+            stored=self._known,
+            fresh=self._drafted,
         )
         if sent and sent.get("version", "").isascii() and sent.get("version", "").isdecimal():
             self.version = int(sent["version"])

@@ -49,7 +49,7 @@ class Editor:
         self._known = saved | self._drafted
         self.basics = NameForm(sent, name=existing.row.name if existing else None)
         shown = type_.form.shown(saved) if existing else None
-        self.form = type_.form(sent, data=shown, stored=self._known)
+        self.form = type_.form(sent, data=shown, stored=self._known, fresh=self._drafted)
         stated = sent.get("version", "") if sent else ""
         stored_version = existing.row.version if existing else 0
         self.version = int(stated) if stated.isascii() and stated.isdecimal() else stored_version

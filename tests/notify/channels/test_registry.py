@@ -178,6 +178,31 @@ def test_what_is_left_blank_keeps_the_stored_secret(kind: type[Channel]) -> None
 
 
 @every_type
+def test_what_is_left_blank_goes_to_no_other_server(kind: type[Channel]) -> None:
+    hidden = kind.form.secret_fields()
+    for name in kind.form.bound_to:
+        stored = config_of(kind) | {secret: "env:A_SECRET" for secret in hidden if secret != name}
+        typed = {k: v for k, v in ENTERED[kind.type].items() if k not in hidden}
+        elsewhere = "2525" if name == "port" else "https://evil.example/x"
+        elsewhere = "evil.example" if name == "host" else elsewhere
+        form = kind.form(
+            MultiDict(typed | {name: elsewhere}), data=kind.form.shown(stored), stored=stored
+        )
+        assert not form.validate()
+        expected = {secret for secret in hidden if secret not in (name, *kind.form.stays_here)}
+        asked = {field for field, errors in form.errors.items() if "again" in str(errors)}
+        assert asked == expected
+        anew = kind.form(MultiDict(typed | {name: elsewhere}), stored=stored, fresh=expected)
+        anew.validate()
+        assert "again" not in str(anew.errors)
+
+
+def test_every_type_with_a_server_of_ones_own_binds_its_secrets() -> None:
+    bound = {kind.type for kind in CHANNELS if kind.form.bound_to}
+    assert bound == {"email", "gotify", "ntfy", "telegram", "webhook"}
+
+
+@every_type
 def test_a_configuration_is_plain_json(kind: type[Channel]) -> None:
     config = config_of(kind)
     assert json.loads(json.dumps(config)) == config

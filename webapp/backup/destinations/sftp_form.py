@@ -1,6 +1,6 @@
 """What the form of an SFTP destination asks."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from wtforms import StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
@@ -13,6 +13,9 @@ DEFAULT_PORT = 22
 
 class SftpForm(ConfigForm):
     """A directory on a server that is reached by SSH."""
+
+    bound_to: ClassVar[tuple[str, ...]] = ("host", "port")
+    stays_here: ClassVar[tuple[str, ...]] = ("private_key", "passphrase")
 
     host = StringField(
         "Host",

@@ -1,6 +1,7 @@
 """What the form of a MySQL or MariaDB source asks."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from wtforms import SelectField, StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
@@ -13,6 +14,8 @@ DEFAULT_PORT = 3306
 
 class MysqlForm(ConfigForm):
     """A database of a server."""
+
+    bound_to: ClassVar[tuple[str, ...]] = ("host", "port")
 
     host = StringField(
         "Host",

@@ -39,6 +39,8 @@ _DATA_GO_ON: Final = 354
 class EmailForm(ChannelForm):
     """What an email channel needs."""
 
+    bound_to: ClassVar[tuple[str, ...]] = ("host", "port")
+
     advanced: ClassVar[tuple[str, ...]] = (
         "reply_to", "subject_prefix", "ca_file", "ehlo_name",
     )  # fmt: skip

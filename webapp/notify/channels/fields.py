@@ -14,7 +14,7 @@ renders a secret. `channel_type.form.resolved(config)` replaces references (`env
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -25,7 +25,7 @@ from wtforms.validators import NumberRange, Optional, StopValidation, Validation
 from wtforms.widgets import TextArea
 
 from webapp.core import text
-from webapp.core.form_fields import NumberField
+from webapp.core.form_fields import ENTER_AGAIN, NumberField, has_moved
 from webapp.core.secrets import is_reference, resolve
 
 _ENV_NAME: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
@@ -122,11 +122,17 @@ class SecretField(PasswordField):
             kept = self.is_stored and not self.is_cleared
             if self.is_required and not kept:
                 raise StopValidation(self._missing or f"Enter the {_lower(self.label.text)}.")
+            self.check_kept(form)
             raise StopValidation
         if is_reference(self.data):
             check_reference(self.data)
             raise StopValidation
         self.check_value(self.data)
+
+    def check_kept(self, form: Any) -> None:
+        """Refuse that a stored value goes to another server than it was entered for."""
+        if self.is_stored and not self.is_cleared and form.asks_again_for(self.short_name):
+            raise StopValidation(ENTER_AGAIN)
 
     def check_value(self, value: str) -> None:
         """Check a typed value that is not a reference."""
@@ -176,6 +182,7 @@ class HeadersField(SecretField):
     def pre_validate(self, form: Any) -> None:
         """Check every line."""
         if self.data is None:
+            self.check_kept(form)
             raise StopValidation
         for number, line in enumerate(self.data.splitlines(), start=1):
             if line.strip():
@@ -276,6 +283,10 @@ class ChannelForm(Form):
 
     advanced: ClassVar[tuple[str, ...]] = ()
     """Names of fields that a page may put behind "More options"."""
+    bound_to: ClassVar[tuple[str, ...]] = ()
+    """Fields that say who gets the secrets: when one changes, secrets must be entered again."""
+    stays_here: ClassVar[tuple[str, ...]] = ()
+    """Secrets that are never sent."""
 
     def __init__(
         self,
@@ -283,12 +294,21 @@ class ChannelForm(Form):
         *,
         data: Mapping[str, Any] | None = None,
         stored: Mapping[str, Any] | None = None,
+        fresh: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
+        """`fresh` names secrets of `stored` that were typed in this very form a moment ago."""
         super().__init__(formdata, data=data, **kwargs)
+        self._fresh = frozenset(fresh)
         for field in self._secrets():
             field.attach((stored or {}).get(field.short_name))
         self.stored = dict(stored or {})
+
+    def asks_again_for(self, name: str) -> bool:
+        """Say whether this stored secret must be entered again, because it would go elsewhere."""
+        if name in self._fresh or name in self.stays_here or name in self.bound_to:
+            return False
+        return has_moved(self, self.stored, self.bound_to)
 
     def _secrets(self) -> list[SecretField]:
         return [field for field in self if isinstance(field, SecretField)]

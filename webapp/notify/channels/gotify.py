@@ -54,6 +54,8 @@ def _check_token(value: str) -> None:
 class GotifyForm(ChannelForm):
     """What a Gotify channel needs."""
 
+    bound_to: ClassVar[tuple[str, ...]] = ("server_url",)
+
     advanced: ClassVar[tuple[str, ...]] = ("priority", "failure_priority", "ca_file")
 
     server_url = OutboundUrlField(

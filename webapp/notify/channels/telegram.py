@@ -121,6 +121,8 @@ class TokenField(SecretField):
 class TelegramForm(ChannelForm):
     """What a Telegram channel needs."""
 
+    bound_to: ClassVar[tuple[str, ...]] = ("api_url",)
+
     advanced: ClassVar[tuple[str, ...]] = ("topic_id", "sound", "protect", "api_url")
 
     bot_token = TokenField(

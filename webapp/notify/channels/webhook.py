@@ -122,6 +122,9 @@ class AddressField(SecretField):
 class WebhookForm(ChannelForm):
     """What a generic webhook needs."""
 
+    bound_to: ClassVar[tuple[str, ...]] = ("url",)
+    stays_here: ClassVar[tuple[str, ...]] = ("signing_secret", "previous_secret")
+
     advanced: ClassVar[tuple[str, ...]] = (
         "content_type", "template", "expected_status", "signing_secret", "previous_secret",
         "ca_file",
