@@ -10,15 +10,18 @@ from pathlib import Path
 
 import pytest
 import requests
+import trustme
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from tests.servers.fixtures import server_context
 from tests.servers.http import Peer
 from tests.servers.names import Names
+from tests.servers.proxy import Proxy
 from webapp.core.errors import PermanentError, TransientError
 from webapp.core.settings import PrivateNetworks
 from webapp.notify import outbound as module
-from webapp.notify.outbound import Answer, Outbound, Reach
+from webapp.notify.outbound import Answer, Outbound, Reach, Way
 
 SECRET_PATH = "/hooks/very-secret-token"
 
@@ -215,7 +218,7 @@ def test_an_authority_may_be_given_for_one_call(
         reach=Reach.SELF_HOSTED,
         headers={},
         body=b"",
-        ca_file=ca_file,
+        way=Way(ca_file=ca_file),
     )
     assert answer.status == 200
 
@@ -258,7 +261,7 @@ def test_a_ca_file_that_is_none_says_so(way_out: Outbound, tmp_path: Path) -> No
     empty = tmp_path / "ca.pem"
     empty.write_text("nothing")
     with pytest.raises(PermanentError, match=r"ca\.pem"):
-        way_out.ssl_context(empty)
+        way_out.ssl_context(Way(ca_file=empty))
 
 
 @pytest.mark.parametrize(
@@ -459,3 +462,106 @@ def test_a_way_out_is_lent_to_one_thread() -> None:
         thread.join()
     look()
     assert adapters == [HTTPAdapter, HTTPAdapter]
+
+
+def through(way_out: Outbound, url: str, way: Way, reach: Reach = Reach.SELF_HOSTED) -> Answer:
+    return way_out.request("POST", url, reach=reach, headers={}, body=b"{}", way=way)
+
+
+def test_a_channel_goes_through_its_proxy(
+    make_peer: Callable[..., Peer], peer: Peer, ca_file: Path
+) -> None:
+    hosted = make_peer("hooks.example.org")
+    with Proxy(hosted.port) as proxy:
+        way = Way(ca_file=ca_file, proxy=proxy.url)
+        assert through(make("all"), "https://hooks.example.org/x", way, Reach.HOSTED).status == 200
+        assert proxy.asked == ["CONNECT hooks.example.org:443"]
+        assert hosted.last.path == "/x"
+    with Proxy(peer.port) as proxy:
+        url = f"http://localhost:{peer.port}/y"
+        assert through(make(), url, Way(proxy=proxy.url)).status == 200
+        assert proxy.asked == [f"POST {url}"]
+        assert peer.last.path == "/y"
+        with make().lend(Reach.SELF_HOSTED, Way(proxy=proxy.url)):
+            assert requests.post(url, timeout=5).ok
+        assert len(proxy.asked) == 2
+
+
+def test_names_that_only_the_proxy_knows_are_its_affair(peer: Peer, names: Names) -> None:
+    with Proxy(peer.port) as proxy:
+        url = "http://far.example.org/x"
+        assert through(make(), url, Way(proxy=proxy.url)).status == 200
+        assert proxy.asked == [f"POST {url}"]
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("http://169.254.169.254/latest", "all"),
+        ("http://0xa9fea9fe/latest", "all"),
+        ("http://[::ffff:a9fe:a9fe]/latest", "all"),
+        ("http://metadata.google.internal/x", "all"),
+        ("http://10.0.0.1/x", "none"),
+    ],
+)
+def test_what_may_not_be_called_is_not_asked_of_a_proxy(
+    peer: Peer, url: str, private: PrivateNetworks
+) -> None:
+    with Proxy(peer.port) as proxy:
+        way = Way(proxy=proxy.url)
+        with pytest.raises(PermanentError, match="may not be called"):
+            through(make(private), url, way)
+        with (
+            pytest.raises(PermanentError, match="may not be called"),
+            make(private).lend(Reach.SELF_HOSTED, way),
+        ):
+            requests.get(url, timeout=5)
+        assert proxy.asked == []
+
+
+def test_the_proxy_itself_is_judged(peer: Peer) -> None:
+    with pytest.raises(PermanentError, match=r"169\.254\.169\.254"):
+        through(make(), peer.url, Way(proxy="http://169.254.169.254:3128"))
+    with pytest.raises(PermanentError, match="private network"):
+        through(make("none"), "http://far.example.org/", Way(proxy="http://127.0.0.1:3128"))
+
+
+def test_a_proxy_that_refuses_is_named(ca_file: Path) -> None:
+    with Proxy(1, refuses=True) as proxy:
+        way = Way(ca_file=ca_file, proxy=proxy.url)
+        with pytest.raises(TransientError, match="proxy did not let") as caught:
+            through(make("all"), "https://localhost/x", way)
+        assert caught.value.needs_you
+        assert not caught.value.maybe_sent
+
+
+def test_a_service_that_asks_for_a_certificate_gets_the_channel_s(
+    authority: trustme.CA, ca_file: Path, names: Names, tmp_path: Path
+) -> None:
+    context = server_context(authority, "mutual.example.org")
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    own = tmp_path / "client.pem"
+    authority.issue_cert("dbackup@example.org").private_key_and_cert_chain_pem.write_to_path(own)
+    with Peer(context=context, name="mutual.example.org") as peer:
+        names.lead("mutual.example.org", port=peer.port)
+        url = "https://mutual.example.org/x"
+        with_it = Way(ca_file=ca_file, client_certificate=own)
+        assert through(make(), url, with_it).status == 200
+        with pytest.raises(TransientError):  # nobody else's connection is used
+            through(make(), url, Way(ca_file=ca_file))
+        assert len(peer.requests) == 1
+
+
+def test_a_renewed_certificate_is_used_at_once_and_a_broken_one_told(
+    authority: trustme.CA, tmp_path: Path, peer: Peer
+) -> None:
+    own, way_out = tmp_path / "client.pem", make()
+    way = Way(client_certificate=own)
+    with pytest.raises(PermanentError, match="file with the client certificate"):
+        through(way_out, peer.url, way)
+    authority.issue_cert("dbackup@example.org").private_key_and_cert_chain_pem.write_to_path(own)
+    assert through(way_out, peer.url, way).status == 200
+    own.write_text("no certificate any more")
+    with pytest.raises(PermanentError, match="file with the client certificate"):
+        through(way_out, peer.url, way)

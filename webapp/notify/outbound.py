@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -25,6 +25,7 @@ from requests.exceptions import (
     InvalidSchema,
     InvalidURL,
     MissingSchema,
+    ProxyError,
     RequestException,
     Timeout,
 )
@@ -71,6 +72,36 @@ class Reach(StrEnum):
 
     SELF_HOSTED = "self-hosted"
     HOSTED = "hosted"
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a channel adds to the way out for itself."""
+
+    ca_file: Path | None = None
+    """Certificate authorities trusted beside the usual ones."""
+    client_certificate: Path | None = None
+    """A certificate and its key, by which the service knows us."""
+    proxy: str = ""
+    """Address of an HTTP proxy."""
+
+    @property
+    def files(self) -> tuple["_Pem | None", "_Pem | None"]:
+        """Return both files as they are now: renewed ones are used at once."""
+        return _pem(self.ca_file), _pem(self.client_certificate)
+
+
+DIRECT: Final = Way()
+_Pem = tuple[Path, int]
+"""A file and when it was changed (nanoseconds)."""
+
+
+def _pem(path: Path | None) -> _Pem | None:
+    if path is None:
+        return None
+    with contextlib.suppress(OSError):
+        return path, path.stat().st_mtime_ns
+    return path, 0
 
 
 @dataclass(frozen=True)
@@ -185,6 +216,8 @@ class Loan:
     call: Call
     context: ssl.SSLContext
     seconds: float
+    proxy: str = ""
+    judge_beyond: Callable[[str], None] = lambda _url: None
     answered: bool = False
     """True when a service has answered anything; a part of the message may have arrived."""
     problem: ChannelError | None = None
@@ -262,7 +295,7 @@ class Outbound:
         self._allow_private_networks = allow_private_networks
         self._ca_file = ca_file
         self._watchdog = Watchdog(total_seconds)
-        self._adapters: dict[tuple[Reach, Path | None], _Adapter] = {}
+        self._adapters: dict[tuple[Any, ...], _Adapter] = {}
         self._lock = threading.Lock()
 
     def request(
@@ -273,9 +306,12 @@ class Outbound:
         reach: Reach,
         headers: Mapping[str, str],
         body: bytes,
-        ca_file: Path | None = None,
+        way: Way = DIRECT,
     ) -> Answer:
         """Call and return the answer, whatever its status (a redirect is an answer, too).
+
+        Behind a proxy, the address that is called in the end is the proxy's to find: the name is
+        judged as far as this server knows it, and the proxy itself as a self-hosted service.
 
         Raises:
             PermanentError: the address may not be called, or is no address.
@@ -284,12 +320,14 @@ class Outbound:
         request = _prepared(method, url, headers, body)
         if reach is Reach.HOSTED and not str(request.url).startswith("https://"):
             raise PermanentError("This service is only called over https.", breaks_channel=True)
-        adapter = self._adapter(reach, ca_file)
-        with self.call(reach) as call:
+        adapter = self._adapter(reach, way)
+        with self.call(Reach.SELF_HOSTED if way.proxy else reach) as call:
             _current.call = call
             try:
-                return _answer(adapter.open(request))
-            except (HTTPError, OSError, UnicodeError, ValueError) as error:
+                if way.proxy:
+                    self._judge_beyond(str(request.url), reach)
+                return _answer(adapter.open(request, way.proxy))
+            except (RequestException, HTTPError, OSError, UnicodeError, ValueError) as error:
                 raise _sorted_error(error, call, self._watchdog.seconds) from error
             finally:
                 _current.call = None
@@ -307,8 +345,15 @@ class Outbound:
             self._watchdog.remove(number)
             call.finish()
 
+    def _judge_beyond(self, url: str, reach: Reach) -> None:
+        """Judge what lies behind a proxy, as far as this server can look it up."""
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with contextlib.suppress(TransientError), self.call(reach) as call:
+            call.resolve(parts.hostname or "", port)
+
     @contextlib.contextmanager
-    def lend(self, reach: Reach) -> Iterator[Loan]:
+    def lend(self, reach: Reach, way: Way = DIRECT) -> Iterator[Loan]:
         """Let `requests` in this thread call within our limits, whoever uses it.
 
         Every connection goes to a judged address and verifies certificates, an answer is read to
@@ -320,8 +365,9 @@ class Outbound:
             TransientError: the time is over.
         """
         sessions.HTTPAdapter = _adapter_of_thread  # type: ignore[assignment]  # the only hook
-        with self.call(reach) as call:
-            loan = Loan(call, self.ssl_context(), self._watchdog.seconds)
+        with self.call(Reach.SELF_HOSTED if way.proxy else reach) as call:
+            loan = Loan(call, self.ssl_context(way), self._watchdog.seconds, way.proxy)
+            loan.judge_beyond = lambda url: self._judge_beyond(url, reach)
             _current.loan = loan
             try:
                 yield loan
@@ -335,13 +381,16 @@ class Outbound:
         """Return the limit of a whole call."""
         return self._watchdog.seconds
 
-    def ssl_context(self, ca_file: Path | None = None) -> ssl.SSLContext:
+    def ssl_context(self, way: Way = DIRECT) -> ssl.SSLContext:
         """Return a context that verifies names and certificates, with TLS 1.2 at least.
 
         Raises:
-            PermanentError: the file with additional authorities cannot be used.
+            PermanentError: the file with additional authorities, or with our own certificate,
+                cannot be used.
         """
-        return _context(tuple(path for path in (self._ca_file, ca_file) if path is not None))
+        authorities, own = way.files
+        known = (_pem(self._ca_file), authorities)
+        return _context(tuple(file for file in known if file is not None), own)
 
     def close(self) -> None:
         """Close the connections that are kept for reuse."""
@@ -354,23 +403,27 @@ class Outbound:
         allowed = self._allow_private_networks
         return allowed == "all" or (allowed == "self-hosted" and reach is Reach.SELF_HOSTED)
 
-    def _adapter(self, reach: Reach, ca_file: Path | None) -> "_Adapter":
-        """Return the connections for this reach: what one reach may call, another may not."""
-        found = self._adapters.get((reach, ca_file))
+    def _adapter(self, reach: Reach, way: Way) -> "_Adapter":
+        """Return the connections for this reach and these certificates, never shared with others.
+
+        Those through a proxy are apart, too: they are judged otherwise.
+        """
+        key = (reach, way.proxy, *way.files)
+        found = self._adapters.get(key)
         if found is None:
-            made = _Adapter(self.ssl_context(ca_file))
+            made = _Adapter(self.ssl_context(way))
             with self._lock:
-                found = self._adapters.setdefault((reach, ca_file), made)
+                found = self._adapters.setdefault(key, made)
         return found
 
 
 @lru_cache(maxsize=16)
-def _context(ca_files: tuple[Path, ...]) -> ssl.SSLContext:
+def _context(ca_files: tuple[_Pem, ...], own: _Pem | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not context.cert_store_stats()["x509_ca"]:  # a slim container without ca-certificates
         context.load_verify_locations(certifi.where())
-    for path in ca_files:
+    for path, _ in ca_files:
         try:
             context.load_verify_locations(path)
         except OSError as error:
@@ -380,7 +433,27 @@ def _context(ca_files: tuple[Path, ...]) -> ssl.SSLContext:
                 advice="Check that it exists, that the server may read it, and that it is PEM.",
                 breaks_channel=True,
             ) from error
+    if own is not None:
+        try:
+            context.load_cert_chain(own[0], password=_no_passphrase)
+        except OSError as error:
+            raise PermanentError(
+                f"The file with the client certificate {own[0]} cannot be used "
+                f"({type(error).__name__}).",
+                advice="Check that it exists, that the server may read it, and that it is PEM with "
+                "the certificate and its key, without a passphrase.",
+                breaks_channel=True,
+            ) from error
     return context
+
+
+def _no_passphrase() -> str:
+    """Answer in place of a person at a terminal, whom OpenSSL would ask."""
+    return ""
+
+
+def _proxies(address: str) -> dict[str, str]:
+    return {"http": address, "https": address} if address else {}
 
 
 _SECONDS: Final = (CONNECT_SECONDS, READ_SECONDS)
@@ -473,12 +546,16 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
-    def open(self, request: PreparedRequest) -> BaseHTTPResponse:
+    def open(self, request: PreparedRequest, proxy: str) -> BaseHTTPResponse:
         """Send a request once and return its answer, whose body is still to be read.
 
-        What `send` does besides (proxies, cookies, an object for each answer) takes as long as the
-        call itself.
+        What `send` does besides, apart from proxies (cookies, an object for each answer), takes as
+        long as the call itself.
         """
+        if proxy:
+            through = self.send(request, stream=True, timeout=_SECONDS, proxies=_proxies(proxy))
+            relayed: BaseHTTPResponse = through.raw
+            return relayed
         answer: BaseHTTPResponse = self._pool(*_target(str(request.url))).urlopen(
             str(request.method),
             request.path_url,
@@ -492,6 +569,12 @@ class _Adapter(HTTPAdapter):
             timeout=_TIMEOUT,
         )
         return answer
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the connections through a proxy: to its judged address, with our context."""
+        manager = super().proxy_manager_for(*args, **kwargs, ssl_context=self._context)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        return manager
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Leave the context alone: it verifies already, and holds what is trusted."""
@@ -528,7 +611,10 @@ class _LentAdapter(_Adapter):
         try:
             if loan.call.expired:
                 raise TimeoutError
-            response = super().send(request, stream=True, timeout=_SECONDS)
+            if loan.proxy:
+                loan.judge_beyond(str(request.url))
+            proxies = _proxies(loan.proxy)
+            response = super().send(request, stream=True, timeout=_SECONDS, proxies=proxies)
             response._content = _read(response.raw)
             response._content_consumed = True  # type: ignore[attr-defined]  # as its own reading does
         except PermanentError as error:
@@ -626,6 +712,12 @@ def _sorted_error(error: Exception, call: Call, seconds: float) -> PermanentErro
         )
     if isinstance(error, ValueError) and not isinstance(error, (HTTPError, RequestException)):
         return _bad_header()
+    if isinstance(error, ProxyError):
+        return TransientError(
+            "The proxy did not let the call through.",
+            advice="Check the proxy's address in this channel, and that it allows this service.",
+            needs_you=True,
+        )
     if isinstance(error, (SSLError, LibrarySSLError)):
         return tls_error(error, maybe_sent=call.connected)
     if isinstance(error, (PoolTimeoutError, Timeout, TimeoutError)):

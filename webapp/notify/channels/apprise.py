@@ -27,7 +27,11 @@ from webapp.core.scrub import conceal
 from webapp.core.secrets import is_reference
 from webapp.notify import plain
 from webapp.notify.channels.base import EXCERPT_LIMIT, Channel, Preview, Receipt, Rendered, Trouble
-from webapp.notify.channels.fields import ChannelForm, SecretField
+from webapp.notify.channels.fields import (
+    ChannelForm,
+    SecretField,
+    proxy_field,
+)
 from webapp.notify.channels.http import TROUBLES, advice_for, is_permanent
 from webapp.notify.message import Message, Severity
 from webapp.notify.outbound import CONNECT_SECONDS, READ_SECONDS, Outbound, Reach
@@ -165,6 +169,8 @@ def _hint(value: str) -> str:
 class AppriseForm(ChannelForm):
     """What an Apprise channel needs."""
 
+    advanced: ClassVar[tuple[str, ...]] = ("proxy",)
+
     url = SecretField(
         "Apprise URL",
         required=True,
@@ -175,6 +181,7 @@ class AppriseForm(ChannelForm):
         "encrypted; a reference such as env:NAME or file:/path works, too.",
         render_kw={"placeholder": "pover://…"},
     )
+    proxy = proxy_field()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -286,7 +293,7 @@ class Apprise(Channel):
 
     def send(self, rendered: Rendered, outbound: Outbound, progress: dict[str, Any]) -> Receipt:
         """Let the library deliver; what it logs meanwhile is all that it tells of a failure."""
-        with outbound.lend(Reach.SELF_HOSTED) as loan, _heard() as lines:
+        with outbound.lend(Reach.SELF_HOSTED, self.way) as loan, _heard() as lines:
             name = self._notify(json.loads(rendered.body))
         if name:
             return Receipt(status="ok", words=f"{name} took the message, as Apprise says.")

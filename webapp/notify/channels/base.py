@@ -4,12 +4,13 @@ import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from webapp.core.buckets import Rate
 from webapp.notify.channels.fields import ChannelForm
 from webapp.notify.message import Message
-from webapp.notify.outbound import Outbound
+from webapp.notify.outbound import Outbound, Way
 
 EXCERPT_LIMIT = 2000
 """Characters of a service's answer that are kept for the log."""
@@ -109,6 +110,18 @@ class Channel(ABC):
     def recipients(self) -> tuple[str, ...]:
         """Return the mail addresses or phone numbers that the channel writes to."""
         return ()
+
+    @property
+    def way(self) -> Way:
+        """Return the authorities, client certificate and proxy that are the channel's own."""
+        ca_file, certificate, proxy = (
+            str(self.config.get(name) or "") for name in ("ca_file", "client_certificate", "proxy")
+        )
+        return Way(
+            ca_file=Path(ca_file) if ca_file else None,
+            client_certificate=Path(certificate) if certificate else None,
+            proxy=proxy,
+        )
 
     @property
     @abstractmethod

@@ -19,7 +19,13 @@ from webapp.core import text
 from webapp.core.buckets import Rate
 from webapp.notify import multipart
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
-from webapp.notify.channels.fields import ChannelForm, OutboundUrlField, SecretField, WordsField
+from webapp.notify.channels.fields import (
+    ChannelForm,
+    OutboundUrlField,
+    SecretField,
+    WordsField,
+    proxy_field,
+)
 from webapp.notify.channels.http import TROUBLES, Sorted, as_seconds, deliver_http, retry_after
 from webapp.notify.layout import is_linkable
 from webapp.notify.message import Field, Message, Severity
@@ -125,7 +131,7 @@ class DiscordForm(ChannelForm):
     """What a Discord channel needs."""
 
     advanced: ClassVar[tuple[str, ...]] = (
-        "avatar_url", "mention_users", "thread_id", "thread_name", "silent",
+        "avatar_url", "mention_users", "thread_id", "thread_name", "silent", "proxy",
     )  # fmt: skip
 
     webhook_url = SecretField(
@@ -161,6 +167,7 @@ class DiscordForm(ChannelForm):
         description="Only for forum channels: each message becomes a post with this name.",
     )
     silent = BooleanField("Send without notification sound")
+    proxy = proxy_field()
 
     def validate_sender_name(self, field: StringField) -> None:
         """Check what Discord demands of names."""
@@ -311,6 +318,7 @@ class Discord(Channel):
             reach=Reach.HOSTED,
             secrets=self.secrets,
             troubles=self.troubles,
+            way=self.way,
             sort=_sort,
         )
 

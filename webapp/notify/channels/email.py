@@ -4,7 +4,6 @@ import re
 import smtplib
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from wtforms import BooleanField, SelectField, StringField
@@ -22,6 +21,7 @@ from webapp.notify.channels.fields import (
     SecretField,
     check_address,
     check_ca_file,
+    client_certificate_field,
 )
 from webapp.notify.channels.http import TROUBLES, advice_for
 from webapp.notify.message import Message
@@ -42,7 +42,7 @@ class EmailForm(ChannelForm):
     bound_to: ClassVar[tuple[str, ...]] = ("host", "port")
 
     advanced: ClassVar[tuple[str, ...]] = (
-        "reply_to", "subject_prefix", "ca_file", "ehlo_name",
+        "reply_to", "subject_prefix", "ca_file", "ehlo_name", "client_certificate",
     )  # fmt: skip
 
     host = StringField(
@@ -102,6 +102,7 @@ class EmailForm(ChannelForm):
         "Name of this server",
         description="How DBackup introduces itself (EHLO). Empty: its address.",
     )
+    client_certificate = client_certificate_field()
 
     def validate_host(self, field: StringField) -> None:
         """Check that this is a host and no address of a page."""
@@ -278,8 +279,7 @@ class Email(Channel):
     def send(self, rendered: Rendered, outbound: Outbound, progress: dict[str, Any]) -> Receipt:
         """Hand the mail to the server for everybody who has not accepted it yet."""
         encrypted = self._text("security") or STARTTLS
-        ca_file = self._text("ca_file")
-        context = outbound.ssl_context(Path(ca_file) if ca_file else None)
+        context = outbound.ssl_context(self.way)
         with outbound.call(Reach.SELF_HOSTED) as call:
             client = Client(call, context if encrypted == TLS else None, self._text("ehlo_name"))
             state = _State()

@@ -306,9 +306,9 @@ class ChannelForm(Form):
 
     def asks_again_for(self, name: str) -> bool:
         """Say whether this stored secret must be entered again, because it would go elsewhere."""
-        if name in self._fresh or name in self.stays_here or name in self.bound_to:
+        if name in self._fresh or name in self.stays_here:
             return False
-        return has_moved(self, self.stored, self.bound_to)
+        return has_moved(self, self.stored, [other for other in self.bound_to if other != name])
 
     def _secrets(self) -> list[SecretField]:
         return [field for field in self if isinstance(field, SecretField)]
@@ -378,6 +378,39 @@ def check_ca_file(field: Field) -> None:
     """Check that there is such a file, if one is named."""
     if field.data and not Path(field.data.strip()).is_file():
         raise ValidationError("There is no such file on this server.")
+
+
+def client_certificate_field() -> StringField:
+    """Return the field for a certificate by which the service knows this server."""
+    return StringField(
+        "Client certificate",
+        validators=[_check_client_certificate],
+        description="Path of a PEM file on this server with a certificate and its key, for a "
+        "service that asks for one.",
+    )
+
+
+def proxy_field() -> StringField:
+    """Return the field for a proxy of the channel's own."""
+    return StringField(
+        "Proxy",
+        validators=[_check_proxy],
+        description="Address of an HTTP proxy, such as http://proxy.example.org:3128. Empty: none.",
+        filters=[lambda typed: (typed or "").strip().rstrip("/")],
+    )
+
+
+def _check_client_certificate(_form: Any, field: Field) -> None:
+    check_ca_file(field)
+
+
+def _check_proxy(_form: Any, field: Field) -> None:
+    if not field.data:
+        return
+    check_url(field.data)
+    parts = urlsplit(field.data)
+    if parts.scheme != "http" or parts.path or parts.query or parts.fragment:
+        raise ValidationError("Enter http://, the host and the port of the proxy.")
 
 
 def check_url(value: str) -> None:

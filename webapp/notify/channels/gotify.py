@@ -6,7 +6,6 @@ API: https://gotify.net/api-docs, extras: https://gotify.net/docs/msgextras
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +22,8 @@ from webapp.notify.channels.fields import (
     PriorityField,
     SecretField,
     check_ca_file,
+    client_certificate_field,
+    proxy_field,
 )
 from webapp.notify.channels.http import TROUBLES, Sorted, deliver_http
 from webapp.notify.message import Message, Severity
@@ -54,9 +55,15 @@ def _check_token(value: str) -> None:
 class GotifyForm(ChannelForm):
     """What a Gotify channel needs."""
 
-    bound_to: ClassVar[tuple[str, ...]] = ("server_url",)
+    bound_to: ClassVar[tuple[str, ...]] = ("server_url", "proxy")
 
-    advanced: ClassVar[tuple[str, ...]] = ("priority", "failure_priority", "ca_file")
+    advanced: ClassVar[tuple[str, ...]] = (
+        "priority",
+        "failure_priority",
+        "ca_file",
+        "client_certificate",
+        "proxy",
+    )
 
     server_url = OutboundUrlField(
         "Server",
@@ -87,6 +94,8 @@ class GotifyForm(ChannelForm):
         "Certificate authority",
         description="Path of a PEM file on this server, trusted beside the usual authorities.",
     )
+    client_certificate = client_certificate_field()
+    proxy = proxy_field()
 
     def validate_server_url(self, field: OutboundUrlField) -> None:
         """Check that this is the address of the server and not of a call."""
@@ -203,7 +212,6 @@ class Gotify(Channel):
 
     def send(self, rendered: Rendered, outbound: Outbound, progress: dict[str, Any]) -> Receipt:
         """Post the message."""
-        ca_file = str(self.config.get("ca_file") or "")
         return deliver_http(
             rendered,
             outbound,
@@ -212,7 +220,7 @@ class Gotify(Channel):
             secrets=self.secrets,
             troubles=self.troubles,
             sort=_sort,
-            ca_file=Path(ca_file) if ca_file else None,
+            way=self.way,
         )
 
     @classmethod

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,7 +15,7 @@ from webapp.core.errors import ChannelError, PermanentError, TransientError
 from webapp.core.scrub import conceal
 from webapp.notify import outbound as way_out
 from webapp.notify.channels.base import EXCERPT_LIMIT, Receipt, Rendered, Trouble
-from webapp.notify.outbound import Answer, Outbound, Reach
+from webapp.notify.outbound import DIRECT, Answer, Outbound, Reach, Way
 
 _PASSING: Final = frozenset({408, 425, 429})
 _CHANNEL_IS_WRONG: Final = frozenset({401, 403, 404, 405, 410})
@@ -91,7 +90,7 @@ def deliver_http(
     sort: Sorter | None = None,
     expected: frozenset[int] | None = None,
     headers: Mapping[str, str] | None = None,
-    ca_file: Path | None = None,
+    way: Way = DIRECT,
 ) -> Receipt:
     """Send what was rendered and return the service's word that it took it.
 
@@ -112,7 +111,7 @@ def deliver_http(
         if rendered.body
         else dict(rendered.headers) | dict(headers or {}),
         body=rendered.body,
-        ca_file=ca_file,
+        way=way,
     )
     excerpt = excerpt_of(answer, secrets)
     if is_success(answer.status, expected):

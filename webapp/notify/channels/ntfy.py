@@ -11,7 +11,6 @@ import secrets as chance
 import string
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -30,6 +29,8 @@ from webapp.notify.channels.fields import (
     PriorityField,
     SecretField,
     check_ca_file,
+    client_certificate_field,
+    proxy_field,
 )
 from webapp.notify.channels.http import TROUBLES, Sorted, deliver_http
 from webapp.notify.message import Message, Severity
@@ -116,10 +117,11 @@ def _check_token(value: str) -> None:
 class NtfyForm(ChannelForm):
     """What an ntfy channel needs. An address with its topic may be pasted into either field."""
 
-    bound_to: ClassVar[tuple[str, ...]] = ("server_url",)
+    bound_to: ClassVar[tuple[str, ...]] = ("server_url", "proxy")
 
     advanced: ClassVar[tuple[str, ...]] = (
         "username", "password", "priority", "failure_priority", "tags", "click", "ca_file",
+        "client_certificate", "proxy",
     )  # fmt: skip
 
     server_url = OutboundUrlField(
@@ -170,6 +172,8 @@ class NtfyForm(ChannelForm):
         "Certificate authority",
         description="Path of a PEM file on this server, trusted beside the usual authorities.",
     )
+    client_certificate = client_certificate_field()
+    proxy = proxy_field()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -383,7 +387,6 @@ class Ntfy(Channel):
 
     def send(self, rendered: Rendered, outbound: Outbound, progress: dict[str, Any]) -> Receipt:
         """Post the message."""
-        ca_file = self._text("ca_file")
         return deliver_http(
             rendered,
             outbound,
@@ -392,7 +395,7 @@ class Ntfy(Channel):
             secrets=self.secrets,
             troubles=self.troubles,
             sort=_sort,
-            ca_file=Path(ca_file) if ca_file else None,
+            way=self.way,
         )
 
     @classmethod

@@ -17,7 +17,12 @@ from wtforms.validators import ValidationError
 from webapp.core.buckets import Rate
 from webapp.core.errors import PermanentError, TransientError
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
-from webapp.notify.channels.fields import ChannelForm, SecretField, WordsField
+from webapp.notify.channels.fields import (
+    ChannelForm,
+    SecretField,
+    WordsField,
+    proxy_field,
+)
 from webapp.notify.channels.http import TROUBLES, Sorted, advice_for, deliver_http
 from webapp.notify.layout import Laid, Limits, lay_out
 from webapp.notify.message import Field, Message, Severity
@@ -138,6 +143,8 @@ class MentionsField(WordsField):
 class SlackForm(ChannelForm):
     """What a Slack channel needs."""
 
+    advanced: ClassVar[tuple[str, ...]] = ("proxy",)
+
     webhook_url = SecretField(
         "Webhook URL",
         required=True,
@@ -151,6 +158,7 @@ class SlackForm(ChannelForm):
         description="here, channel, or IDs of people and groups. Empty: nobody.",
         render_kw={"rows": 1},
     )
+    proxy = proxy_field()
 
 
 class Slack(Channel):
@@ -287,6 +295,7 @@ class Slack(Channel):
             reach=Reach.HOSTED,
             secrets=self.secrets,
             troubles=self.troubles,
+            way=self.way,
             sort=_sort,
         )
         if receipt.excerpt.strip() != "ok":

@@ -22,7 +22,11 @@ from webapp.core.errors import ChannelError, PermanentError, TransientError
 from webapp.core.form_fields import NumberField
 from webapp.notify import gsm, plain
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
-from webapp.notify.channels.fields import ChannelForm, SecretField
+from webapp.notify.channels.fields import (
+    ChannelForm,
+    SecretField,
+    proxy_field,
+)
 from webapp.notify.channels.http import TROUBLES, Sorted, advice_for, deliver_http
 from webapp.notify.message import Message
 from webapp.notify.outbound import Answer, Outbound, Reach
@@ -115,7 +119,7 @@ class PhoneNumbersField(TextAreaField):
 class SmsForm(ChannelForm):
     """What a channel for text messages needs."""
 
-    advanced: ClassVar[tuple[str, ...]] = ("api_key", "max_segments", "region")
+    advanced: ClassVar[tuple[str, ...]] = ("api_key", "max_segments", "region", "proxy")
 
     account_sid = StringField(
         "Account SID",
@@ -160,6 +164,7 @@ class SmsForm(ChannelForm):
         description="For accounts outside of the US region, such as dublin.ie1. Tokens differ by "
         "region.",
     )
+    proxy = proxy_field()
 
     def validate_account_sid(self, field: StringField) -> None:
         """Check the form."""
@@ -376,6 +381,7 @@ class Sms(Channel):
                 reach=Reach.HOSTED,
                 secrets=self.secrets,
                 troubles=self.troubles,
+                way=self.way,
                 sort=_sort,
             )
         except TransientError as error:

@@ -17,7 +17,12 @@ from wtforms.validators import ValidationError
 from webapp.core import text
 from webapp.core.buckets import Rate
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
-from webapp.notify.channels.fields import ChannelForm, SecretField, check_url
+from webapp.notify.channels.fields import (
+    ChannelForm,
+    SecretField,
+    check_url,
+    proxy_field,
+)
 from webapp.notify.channels.http import TROUBLES, Sorted, deliver_http
 from webapp.notify.layout import Laid, Limits, lay_out
 from webapp.notify.message import Message, Severity
@@ -138,7 +143,7 @@ def _warn(value: str) -> str:
 class TeamsForm(ChannelForm):
     """What a Teams channel needs."""
 
-    advanced: ClassVar[tuple[str, ...]] = ("body_mode",)
+    advanced: ClassVar[tuple[str, ...]] = ("body_mode", "proxy")
 
     workflow_url = SecretField(
         "Workflow URL",
@@ -159,6 +164,7 @@ class TeamsForm(ChannelForm):
         description="Change this only for a workflow that you built yourself and that hands the "
         "whole body to “Post card”.",
     )
+    proxy = proxy_field()
 
 
 class Teams(Channel):
@@ -281,6 +287,7 @@ class Teams(Channel):
             reach=Reach.HOSTED,
             secrets=self.secrets,
             troubles=self.troubles,
+            way=self.way,
             sort=_sort,
         )
         if receipt.status != "202":

@@ -20,7 +20,12 @@ from webapp.core import text
 from webapp.core.buckets import Rate
 from webapp.core.errors import ChannelError, PermanentError
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
-from webapp.notify.channels.fields import ChannelForm, OutboundUrlField, SecretField
+from webapp.notify.channels.fields import (
+    ChannelForm,
+    OutboundUrlField,
+    SecretField,
+    proxy_field,
+)
 from webapp.notify.channels.http import (
     TROUBLES,
     Sorted,
@@ -121,9 +126,9 @@ class TokenField(SecretField):
 class TelegramForm(ChannelForm):
     """What a Telegram channel needs."""
 
-    bound_to: ClassVar[tuple[str, ...]] = ("api_url",)
+    bound_to: ClassVar[tuple[str, ...]] = ("api_url", "proxy")
 
-    advanced: ClassVar[tuple[str, ...]] = ("topic_id", "sound", "protect", "api_url")
+    advanced: ClassVar[tuple[str, ...]] = ("topic_id", "sound", "protect", "api_url", "proxy")
 
     bot_token = TokenField(
         "Bot token",
@@ -155,6 +160,7 @@ class TelegramForm(ChannelForm):
         default=OFFICIAL,
         description="Change this only for a Bot API server of your own.",
     )
+    proxy = proxy_field()
 
     def validate_chat_id(self, field: StringField) -> None:
         """Check that this is a number or a public name."""
@@ -355,6 +361,7 @@ class Telegram(Channel):
             reach=Reach.HOSTED if self._server == OFFICIAL else Reach.SELF_HOSTED,
             secrets=self.secrets,
             troubles=self.troubles,
+            way=self.way,
             sort=sort,
         )
         if not _ACCEPTED.match(receipt.excerpt.encode()):

@@ -24,7 +24,9 @@ from webapp.notify.channels.fields import (
     SecretField,
     check_ca_file,
     check_url,
+    client_certificate_field,
     parse_headers,
+    proxy_field,
 )
 from webapp.notify.channels.http import TROUBLES, Sorted, Sorter, deliver_http
 from webapp.notify.message import Field, Message, Severity
@@ -122,12 +124,12 @@ class AddressField(SecretField):
 class WebhookForm(ChannelForm):
     """What a generic webhook needs."""
 
-    bound_to: ClassVar[tuple[str, ...]] = ("url",)
+    bound_to: ClassVar[tuple[str, ...]] = ("url", "proxy")
     stays_here: ClassVar[tuple[str, ...]] = ("signing_secret", "previous_secret")
 
     advanced: ClassVar[tuple[str, ...]] = (
         "content_type", "template", "expected_status", "signing_secret", "previous_secret",
-        "ca_file",
+        "ca_file", "client_certificate", "proxy",
     )  # fmt: skip
 
     preset = SelectField(
@@ -202,6 +204,8 @@ class WebhookForm(ChannelForm):
         "Certificate authority",
         description="Path of a PEM file on this server, trusted beside the usual authorities.",
     )
+    client_certificate = client_certificate_field()
+    proxy = proxy_field()
 
     def validate_routing_key(self, field: SecretField) -> None:
         """Check that there is something to use the key for."""
@@ -451,7 +455,7 @@ class Webhook(Channel):
             expected=codes or None,
             headers=self._signature(rendered),
             sort=_SORTERS.get(self._preset),
-            ca_file=_path_of(str(self.config.get("ca_file") or "")),
+            way=self.way,
         )
 
     @property
