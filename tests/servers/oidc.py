@@ -6,7 +6,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +33,8 @@ class Provider:
         }
         self.changes: dict[str, Any] = {}
         self.sign_with: RSAKey = self.key
+        self.spoil: Callable[[dict[str, Any], dict[str, Any]], None] = lambda _answer, _claims: None
+        """Called with the answer that holds the token, and its claims, before it is sent."""
         self.asked: list[dict[str, str]] = []
         """The parameters of each visit to /authorize."""
         self._codes: dict[str, dict[str, str]] = {}
@@ -87,7 +89,9 @@ class Provider:
         }
         claims = {name: value for name, value in claims.items() if value is not None}
         token = jwt.encode({"alg": "RS256", "kid": "one"}, claims, self.sign_with)
-        return {"access_token": "x", "token_type": "Bearer", "expires_in": 300, "id_token": token}
+        answer = {"access_token": "x", "token_type": "Bearer", "expires_in": 300, "id_token": token}
+        self.spoil(answer, claims)
+        return answer
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         provider = self

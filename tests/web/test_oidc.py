@@ -1,12 +1,17 @@
 """Signing in through an OpenID provider."""
 
+import base64
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyotp
 import pytest
 from flask import Flask
+from joserfc import jwt
+from joserfc.jwk import OctKey
 from sqlalchemy import select
 
 from tests.browser import Browser
@@ -120,6 +125,35 @@ def test_an_email_that_is_not_verified_opens_nothing(
     provider.person["email_verified"] = verified
     assert "belongs to no account" in refused(Browser(app), provider)
     assert "not verified" in reasons()[0]
+
+
+def unsigned(answer: dict[str, Any], claims: dict[str, Any]) -> None:
+    parts = [{"alg": "none"}, claims]
+    coded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts]
+    answer["id_token"] = b".".join([*coded, b""]).decode()
+
+
+def without_its_signature(answer: dict[str, Any], _claims: dict[str, Any]) -> None:
+    answer["id_token"] = answer["id_token"].rpartition(".")[0] + "."
+
+
+def with_the_clients_secret(answer: dict[str, Any], claims: dict[str, Any]) -> None:
+    answer["id_token"] = jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(CLIENT_SECRET))
+
+
+def beside_the_token(answer: dict[str, Any], claims: dict[str, Any]) -> None:
+    del answer["id_token"]
+    answer["userinfo"] = claims
+
+
+@pytest.mark.parametrize(
+    "spoil", [unsigned, without_its_signature, with_the_clients_secret, beside_the_token]
+)
+def test_what_is_not_signed_as_agreed_opens_nothing(
+    app: Flask, provider: Provider, mara: User, spoil: Callable[..., None]
+) -> None:
+    provider.spoil = spoil
+    assert "did not work out" in refused(Browser(app), provider)
 
 
 def test_an_email_that_only_looks_the_same_opens_nothing(app: Flask, provider: Provider) -> None:

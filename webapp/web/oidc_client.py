@@ -61,6 +61,8 @@ def claims() -> Claims:
     client = _client()
     try:
         token = client.authorize_access_token()
+        if not token.get("id_token"):  # what else an answer says of the person is not signed
+            raise LookupError("no ID token")
         found: dict[str, Any] = dict(token["userinfo"])  # of the signed token, with our nonce
     except Exception as error:
         raise _failure(error) from error
