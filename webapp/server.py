@@ -16,7 +16,7 @@ from webapp import __version__
 from webapp.app import create_app
 from webapp.cli import COMMANDS
 from webapp.cli.base import one_line_errors
-from webapp.core import logs
+from webapp.core import logs, memory
 from webapp.core.errors import AppError
 from webapp.core.settings import Settings
 from webapp.core.signals import StopSignals
@@ -97,6 +97,7 @@ def serve(settings: Settings, *, prepare: Callable[[Flask], None] | None = None)
         ServerError: the address cannot be listened on.
         SchemaError: the database does not fit this version.
     """
+    memory.keep_low()
     signals = StopSignals(AT_ONCE)
     app = create_app(settings)
     http = _listen(app, settings)
