@@ -198,7 +198,9 @@ def test_an_uploaded_file_is_restored_and_goes(app: Flask, tmp_path: Path, manif
 
 
 def test_a_manifest_of_another_backup_is_refused(app: Flask, tmp_path: Path) -> None:
-    stated = json.dumps({"size": 3, "sha256": "0" * 64}).encode()
+    facts = {"format": 1, "compression": "none", "source": {"type": "sqlite"}}
+    facts |= {"created_at": "2026-03-01T02:00:00+00:00", "size": 3, "sha256": "0" * 64}
+    stated = json.dumps(facts).encode()
     with pytest.raises(InvalidError, match="differ from this manifest"):
         uploads.receive(io.BytesIO(b"abc"), "x.gz", "sqlite", stated)
     assert list((tmp_path / "uploads").glob("*")) == []

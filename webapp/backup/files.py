@@ -13,6 +13,7 @@ from typing import Final
 from webapp.backup.errors import BackupError, os_words
 
 CHUNK: Final = 1 << 20  # bytes at a time; larger ones are not faster, and memory stays flat
+KEPT_FREE: Final = 64 << 20  # bytes; more than the ballast needs to come back
 LEFT_AFTER_SECONDS: Final = 60  # a file is made a moment before it is locked
 
 
@@ -36,6 +37,17 @@ def write_all(handle: int, data: bytes) -> int:
     while rest:
         rest = rest[os.write(handle, rest) :]
     return len(data)
+
+
+def require_room(handle: int, size: int) -> None:
+    """Refuse to take the last room of a disk, which others need to say what goes wrong.
+
+    Raises:
+        OSError: the disk would be full (ENOSPC).
+    """
+    disk = os.fstatvfs(handle)
+    if disk.f_bavail * disk.f_frsize < size + KEPT_FREE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def sync(handle: int) -> None:

@@ -1,16 +1,23 @@
 """The small JSON file beside each artifact: what it is, and how to know that it is whole."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from webapp.backup.destinations.base import Destination
 from webapp.backup.errors import BackupError
 from webapp.backup.files import CHUNK
+from webapp.core import text
 
 FORMAT: Final = 1
 SUFFIX: Final = ".json"
+LARGEST: Final = 2**63 - 1  # bytes, of a BIGINT
+EARLIEST, LATEST = 1970, 9000  # years
+LONGEST_WORD: Final = 20  # characters, of the columns
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,11 @@ class Manifest:
         return str(self.values["source"]["type"])
 
     @property
+    def dump_size(self) -> int | None:
+        """Return the size of the dump itself, before it was compressed; None: nobody said."""
+        return int(self.values.get("dump_size") or 0) or None
+
+    @property
     def created_at(self) -> str:
         """Return the moment of the backup, ISO 8601 in UTC; texts sort by time."""
         return str(self.values["created_at"])
@@ -68,15 +80,52 @@ def read(destination: Destination, key: str) -> Manifest:
     with destination.open_read(key + SUFFIX) as reader:
         content = reader.read(CHUNK)
     try:
-        manifest = Manifest(json.loads(content))
-        known = manifest.values["format"] == FORMAT
-        _ = (manifest.size, manifest.sha256, manifest.compression, manifest.source_type)
-        _ = manifest.created_at
-    except (ValueError, KeyError, TypeError) as error:
+        manifest = parse(content)
+    except ValueError as error:
         raise BackupError(f"The manifest of {key} is damaged. Restore another backup.") from error
-    if not known:
+    if manifest.values["format"] != FORMAT:
         raise BackupError(f"{key} was made by a newer version of DBackup. Update this one first.")
     return manifest
+
+
+def parse(content: bytes) -> Manifest:
+    """Return the manifest that was read; whoever may write to a destination may have made it.
+
+    Raises:
+        ValueError: something is missing, or has no sense.
+    """
+    try:
+        values = _clean(json.loads(content))
+        manifest = Manifest(values)
+        encryption, dump_size = values.get("encryption"), manifest.dump_size or 0
+        made = datetime.fromisoformat(manifest.created_at)
+        fits = (
+            made.tzinfo is not None
+            and EARLIEST <= made.year <= LATEST
+            and "format" in values
+            and 0 <= manifest.size <= LARGEST
+            and 0 <= dump_size <= LARGEST
+            and bool(_SHA256.fullmatch(manifest.sha256))
+            and len(manifest.compression) <= LONGEST_WORD
+            and len(manifest.source_type) <= LONGEST_WORD
+            and (encryption is None or isinstance(encryption, dict))
+        )
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError("no manifest") from error
+    if not fits:
+        raise ValueError("no manifest")
+    return manifest
+
+
+def _clean(value: Any) -> Any:
+    """Return the value without characters that no page and no database takes."""
+    if isinstance(value, str):
+        return text.clean(value)
+    if isinstance(value, list):
+        return [_clean(each) for each in value]
+    if isinstance(value, dict):
+        return {text.clean(name): _clean(each) for name, each in value.items()}
+    return value
 
 
 def is_manifest(key: str) -> bool:

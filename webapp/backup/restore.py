@@ -11,7 +11,7 @@ from webapp.backup.manifest import Manifest
 from webapp.backup.progress import Progress
 from webapp.backup.sources.base import Reader
 from webapp.backup.steps import step
-from webapp.backup.streams import Counted, decompressed
+from webapp.backup.streams import Bounded, Counted, decompressed
 
 
 class Receiver(Protocol):
@@ -51,7 +51,8 @@ def restore(
     with step("Load", progress), destination.open_read(key) as reader:
         counted = Counted(reader, progress, found.size)
         with _decrypted(counted, keys) as clear:
-            source.restore(decompressed(clear, found.compression), target, progress)
+            dump = Bounded(decompressed(clear, found.compression), found.dump_size)
+            source.restore(dump, target, progress)
 
 
 @contextmanager

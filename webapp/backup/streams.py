@@ -122,6 +122,25 @@ class Counted:
         return hashed.hexdigest()
 
 
+class Bounded:
+    """Refuses a dump that becomes larger than its manifest says: a bomb, or damage."""
+
+    def __init__(self, source: Reader, largest: int | None) -> None:
+        self._source, self._largest = source, largest
+        self._size = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Pass on."""
+        data = self._source.read(size)
+        self._size += len(data)
+        if self._largest is not None and self._size > self._largest:
+            raise BackupError(
+                "The dump is larger than its manifest says. It is damaged, or was made to fill "
+                "this disk: restore another backup."
+            )
+        return data
+
+
 class Gunzip:
     """Decompresses, a chunk at a time."""
 

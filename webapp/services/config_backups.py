@@ -152,7 +152,7 @@ def _summary(
 def _parsed(content: bytes) -> dict[str, Any]:
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidError(NOT_OURS) from error
     if not isinstance(document, dict) or document.get("format") != config_document.FORMAT:
         raise InvalidError(NOT_OURS)

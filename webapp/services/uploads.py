@@ -1,7 +1,6 @@
 """Backups that somebody uploads to restore them; they are kept until the restore has ended."""
 
 import hashlib
-import json
 import re
 import secrets
 import shutil
@@ -125,18 +124,16 @@ def _values(
 
 def _checked(stated: bytes, size: int, digest: str) -> dict[str, Any]:
     try:
-        values = json.loads(stated)
-        fits = (int(values["size"]), str(values["sha256"])) == (size, digest)
-    except (ValueError, KeyError, TypeError) as error:
+        known = manifest.parse(stated)
+    except ValueError as error:
         raise InvalidError("This is not the manifest of a backup.", "manifest") from error
-    if not fits:
+    if (known.size, known.sha256) != (size, digest):
         raise InvalidError(
             "Size or checksum of the file differ from this manifest: the file is damaged, or the "
             "manifest belongs to another backup.",
             "manifest",
         )
-    known: dict[str, Any] = values
-    return known
+    return known.values
 
 
 def _root() -> Path:

@@ -75,6 +75,7 @@ class Sqlite(Source):
             with words(f"write to {final.parent}"), _new(draft) as handle:
                 while chunk := input.read(CHUNK):
                     progress.check()
+                    files.require_room(handle, len(chunk))
                     files.write_all(handle, chunk)
                 files.sync(handle)
             sqlite_files.check(draft, "The restored database", progress)
