@@ -1,17 +1,24 @@
 """Serves an application over HTTP until it is told to stop, then lets requests under way end."""
 
+import copy
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from flask import Flask
+from itsdangerous import BadData
 from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 from waitress.server import create_server
+from werkzeug.http import parse_cookie
 
 from webapp.core.settings import Settings
 
 THREADS: Final = 8
 LOOK: Final = 0.5  # seconds between two looks at whether to stop
+LARGE_UPLOADS: Final = "/restores/upload"
+LARGEST_OTHERS: Final = 2 * 1024 * 1024  # bytes; a form may have one of them
 FINISH_WITHIN: Final = 5.0  # seconds for requests under way
 
 
@@ -40,6 +47,8 @@ class Http:
             # a request was passed on and does not come from this machine (web/visitor.py).
             clear_untrusted_proxy_headers=False,
         )
+        for listener in self._sockets.values():
+            listener.channel_class = _channel_class(app)
 
     @property
     def port(self) -> int:
@@ -71,3 +80,35 @@ class Http:
             getattr(item, "requests", None) or getattr(item, "total_outbufs_len", 0)
             for item in list(self._sockets.values())
         )
+
+
+def _channel_class(app: Flask) -> type[HTTPChannel]:
+    """Return connections that take large bodies only where they belong, from who is signed in.
+
+    A body is kept on the disk before the application is asked anything: others could fill it.
+    """
+
+    class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+        adj: Any
+
+        def parse_header(self, header_plus: bytes) -> None:
+            super().parse_header(header_plus)
+            if self.path != LARGE_UPLOADS or not _is_signed_in(app, self.headers.get("COOKIE", "")):
+                self.adj = copy.copy(self.adj)
+                self.adj.max_request_body_size = LARGEST_OTHERS
+
+    class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+        parser_class = Parser
+
+    return Channel
+
+
+def _is_signed_in(app: Flask, header: str) -> bool:
+    """Say whether a cookie of ours comes from somebody who signed in; the session may be over."""
+    value = parse_cookie(header).get(app.config["SESSION_COOKIE_NAME"], "")
+    interface: Any = app.session_interface
+    try:
+        session = interface.get_signing_serializer(app).loads(value)
+    except BadData:
+        return False
+    return "_user_id" in session
