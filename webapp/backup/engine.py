@@ -173,7 +173,8 @@ def _values(
         "format": manifest.FORMAT,
         "key": key,
         "created_at": clock.now().isoformat(timespec="seconds"),
-        "source": {"type": source.type, "version": probe.version, "client": probe.client},
+        "source": {"type": source.type, "version": probe.version, "client": probe.client}
+        | ({"database": source.databases[0]} if source.databases else {}),
         "dbackup": __version__,
         "compression": compression,
         "dump_size": dump_size,

@@ -60,6 +60,11 @@ class Manifest:
         return int(self.values.get("dump_size") or 0) or None
 
     @property
+    def database(self) -> str:
+        """Return the name of the database that was dumped; "" when it does not say."""
+        return str(self.values["source"].get("database") or "")
+
+    @property
     def created_at(self) -> str:
         """Return the moment of the backup, ISO 8601 in UTC; texts sort by time."""
         return str(self.values["created_at"])

@@ -70,6 +70,8 @@ class Kept:
     size: int
     created_at: datetime
     locked: bool
+    database: str = ""
+    """The database it is of; "" when its manifest does not say."""
     reasons: tuple[str, ...] = ()
     """Why it is kept; empty: it would be deleted."""
 
@@ -82,15 +84,23 @@ def plan(
     Counts only good ones (with a readable manifest and the size it states). The newest good one
     and locked ones are kept, whatever the rules say. Files without a usable manifest are not
     listed: they may be somebody else's, or a backup that is being verified.
+
+    The rules hold for each database by itself. A backup whose manifest names no database may be of
+    any of them: it counts for each, and stays as long as it is kept for one.
     """
     found = good(destination, prefix)
-    reasons = _reasons(found, rules, now, zone)
+    reasons: dict[str, list[str]] = {each.key: [] for each in found}
+    for database in {each.database for each in found if each.database} or {""}:
+        mine = tuple(each for each in found if each.database in {"", database})
+        for key, said in _reasons(mine, database, rules, now, zone).items():
+            reasons[key] += [reason for reason in said if reason not in reasons[key]]
     return tuple(
         Kept(
             key=each.key,
             size=each.size,
             created_at=each.created_at,
             locked=each.locked,
+            database=each.database,
             reasons=tuple(reasons[each.key]),
         )
         for each in found
@@ -121,12 +131,20 @@ def good(destination: Destination, prefix: str) -> tuple[Kept, ...]:
             continue
         if stated.size == sizes.get(key) and created.tzinfo is not None:
             locked = key + LOCK in sizes
-            found.append(Kept(key=key, size=stated.size, created_at=created, locked=locked))
+            found.append(
+                Kept(
+                    key=key,
+                    size=stated.size,
+                    created_at=created,
+                    locked=locked,
+                    database=stated.database,
+                )
+            )
     return tuple(sorted(found, key=lambda each: (each.created_at, each.key), reverse=True))
 
 
 def _reasons(
-    found: tuple[Kept, ...], rules: Rules, now: datetime, zone: tzinfo
+    found: tuple[Kept, ...], database: str, rules: Rules, now: datetime, zone: tzinfo
 ) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {each.key: [] for each in found}
     for number, each in enumerate(found):
@@ -142,8 +160,10 @@ def _reasons(
     for name, period in _PERIODS.items():
         for key in _newest_of_each(found, period, getattr(rules, name) or 0, zone):
             reasons[key].append(name)
-    if found and not reasons[found[0].key]:
-        reasons[found[0].key].append("the newest good one")
+    surely = [each.key for each in found if each.database == database]
+    for key in {found[0].key, *surely[:1]} if found else ():
+        if not reasons[key]:
+            reasons[key].append("the newest good one")
     return reasons
 
 

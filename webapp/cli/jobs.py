@@ -124,6 +124,8 @@ def _stop(run_id: int, number: int) -> None:
 
 def _progress(view: RunView) -> str:
     parts = [view.run.step or "Waiting"]
+    if view.current is not None and view.current.get("detail"):
+        parts.insert(0, view.current["name"])
     if view.percent is not None:
         parts.append(f"{view.percent} %")
     if view.run.bytes_done:

@@ -70,6 +70,9 @@ class Run(Base):
     error: Mapped[str | None] = mapped_column(Text)
     destinations: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     """Each destination: id, name, stored (bool), detail."""
+    databases: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list, server_default="[]")
+    """Of a source of several, each database: name, stored (bool), size, detail, and what became of
+    it at each place. Else empty."""
 
 
 class RunLine(Base):
@@ -104,6 +107,8 @@ class ArtifactRow(Base):
     key: Mapped[str] = mapped_column(String(400))
     """Name at the destination, with slashes, relative to its root."""
     source_type: Mapped[str] = mapped_column(String(20))
+    database: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    """The database that was dumped, as its manifest says; "" when it says none."""
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
     manifest: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -124,6 +129,8 @@ class Restore(Base):
     """The source whose server receives the restored database."""
     source_name: Mapped[str] = mapped_column(String(60), default="")
     source_type: Mapped[str] = mapped_column(String(20))
+    database: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    """The database that was backed up; "" when nobody knows."""
     target: Mapped[str] = mapped_column(String(400))
     """A database name, or the path of a SQLite file; "" for a trial."""
     overwrite: Mapped[bool] = mapped_column(default=False)

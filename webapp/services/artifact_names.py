@@ -1,12 +1,14 @@
 """Names of artifacts, by the pattern of their job."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import count
 from typing import Final
 
 from webapp.core.errors import InvalidError
 
-PARTS: Final = ("job", "source", "date", "time")
+PARTS: Final = ("job", "source", "database", "date", "time")
 LONGEST: Final = 100
 _PART: Final = re.compile(r"\{([^{}]*)\}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]*")
@@ -34,16 +36,47 @@ def check(pattern: str) -> None:
         raise InvalidError(f"Use at most {LONGEST} characters.", "name_pattern")
 
 
-def render(pattern: str, *, job: str, source: str, moment: datetime, run_id: int) -> str:
-    """Return the name without its suffixes. The run's number at its end makes it unique."""
+def render(
+    pattern: str,
+    *,
+    job: str,
+    source: str,
+    moment: datetime,
+    run_id: int,
+    databases: Sequence[str],
+) -> list[str]:
+    """Return a name without its suffixes for each database of the run.
+
+    The run's number at its end makes it unique. When there are several databases, a pattern that
+    does not name them is followed by their names. A file ("") is named after its source.
+    """
+    if len(databases) > 1 and "{database}" not in pattern:
+        pattern += "_{database}"
+    slugs = _distinct([_slug(database or source) for database in databases])
+    return [_render(pattern, job, source, slug, moment, run_id) for slug in slugs]
+
+
+def _render(
+    pattern: str, job: str, source: str, database: str, moment: datetime, run_id: int
+) -> str:
     values = {
         "job": _slug(job),
         "source": _slug(source),
+        "database": database,
         "date": f"{moment:%Y-%m-%d}",
         "time": f"{moment:%H-%M-%S}",
     }
     name = _PART.sub(lambda found: values.get(found[1], ""), pattern)
     return f"{name.lstrip('.')}-{run_id}"
+
+
+def _distinct(slugs: Sequence[str]) -> list[str]:
+    """Number those that look like an earlier one: "größe" and "gr-e", names cut off."""
+    found: list[str] = []
+    for slug in slugs:
+        tries = (f"{slug}-{number}" if number > 1 else slug for number in count(1))
+        found.append(next(name for name in tries if name not in found))
+    return found
 
 
 def _slug(text: str) -> str:

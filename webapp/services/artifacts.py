@@ -36,6 +36,8 @@ class Artifact:
     source_id: int | None
     source_name: str
     source_type: str
+    database: str
+    """The database that was dumped; "" when the backup does not say."""
     size: int
     sha256: str
     created_at: datetime
@@ -181,6 +183,7 @@ _COLUMNS: Final[Any] = (
         ArtifactRow.job_id,
         ArtifactRow.run_id,
         ArtifactRow.source_type,
+        ArtifactRow.database,
         ArtifactRow.size,
         ArtifactRow.sha256,
         ArtifactRow.created_at,
@@ -241,6 +244,7 @@ def _artifact(row: Any) -> Artifact:
         source_id=row.source_id,
         source_name=row.source_name or row.run_source_name or "",
         source_type=row.source_type,
+        database=row.database,
         size=row.size,
         sha256=row.sha256,
         created_at=row.created_at,

@@ -24,6 +24,7 @@ from webapp.services.transaction import reading, transaction
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE: Final = 50
+LONGEST_NAME: Final = 64  # characters of a database, as the systems allow
 WHOLE: Final = "whole"
 DIFFERS: Final = "differs"
 BARE: Final = "bare"
@@ -45,6 +46,8 @@ class Found:
     """None: it is not listed here."""
     job: str
     database_type: str
+    database: str
+    """The database that was dumped; "" when the manifest does not say."""
 
     @property
     def file_name(self) -> str:
@@ -257,7 +260,8 @@ def _found(
         state = BARE
     else:
         state = WHOLE if int(values.get("size", -1)) == size else DIFFERS
-    source_type = str((values.get("source") or {}).get("type") or "")
+    source = values.get("source") or {}
+    source_type = str(source.get("type") or "")
     return Found(
         key=key,
         size=size,
@@ -267,6 +271,7 @@ def _found(
         artifact_id=None if row is None else row.id,
         job=str(values.get("job") or ""),
         database_type=type_label(source_type) if source_type else "",
+        database=str(source.get("database") or ""),
     )
 
 
@@ -286,6 +291,7 @@ def _add(session: Session, destination_id: int, key: str, stated: Manifest) -> A
         destination_id=destination_id,
         key=key,
         source_type=stated.source_type,
+        database=stated.database[:LONGEST_NAME],
         size=stated.size,
         sha256=stated.sha256,
         manifest=stated.values,

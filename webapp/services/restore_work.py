@@ -32,7 +32,14 @@ from webapp.models.run import ArtifactRow, Outcome, Restore
 from webapp.models.setting import Lease
 from webapp.notify.events.restore_complete import RestoreComplete
 from webapp.notify.events.restore_failure import RestoreFailure
-from webapp.services import leases, outbox, processes, system_errors, uploads
+from webapp.services import (
+    leases,
+    outbox,
+    processes,
+    proven,
+    system_errors,
+    uploads,
+)
 from webapp.services.artifacts import type_label
 from webapp.services.destinations import open_destination
 from webapp.services.installation import installation
@@ -154,8 +161,8 @@ def _note_proof(session: Session, restore_id: int, counts: Counts) -> None:
     row = session.get_one(Restore, restore_id)
     row.counts = [list(each) for each in counts]
     job = session.get(Job, row.job_id) if row.job_id else None
-    if job is not None:
-        job.proven_at = clock.now()
+    if job is not None and (at := proven.since(session, row)) is not None:
+        job.proven_at = at
 
 
 def recover() -> int:
@@ -288,7 +295,7 @@ def _open(restore_id: int) -> _Parts:
     return _Parts(
         destination=open_destination(place) if place else uploads.shelf(),
         key=row.upload or row.artifact_key,
-        source=open_target_source(row.source_type, source_row, row.target),
+        source=open_target_source(row.source_type, source_row, row.target, row.database),
         target=row.target,
         unlock=installation().sealer.open(row.unlock)["unlock"] if row.unlock else "",
         overwrite=row.overwrite,
@@ -301,8 +308,12 @@ def seal_unlock(unlock: str) -> str:
     return installation().sealer.seal({"unlock": unlock})
 
 
-def open_target_source(source_type: str, row: SourceRow | None, target: str) -> Source:
+def open_target_source(
+    source_type: str, row: SourceRow | None, target: str, database: str = ""
+) -> Source:
     """Return the source that receives the database; files need no configured one.
+
+    `database` is the one that was backed up.
 
     Raises:
         BackupError: a configured source is needed, or this version lacks the type.
@@ -314,7 +325,7 @@ def open_target_source(source_type: str, row: SourceRow | None, target: str) -> 
         return BY_TYPE[source_type]({"path": target})
     if row is None:
         raise BackupError(NO_SOURCE)
-    return open_source(row)
+    return open_source(row, database)
 
 
 def _facts(row: Restore) -> dict[str, Any]:
@@ -323,6 +334,7 @@ def _facts(row: Restore) -> dict[str, Any]:
         "restore_id": row.id,
         "source": row.source_name or row.artifact_key,
         "database_type": type_label(row.source_type),
+        "database": row.database,
         "target": row.target,
         "artifact": row.artifact_key,
         "size": row.size,

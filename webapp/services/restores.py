@@ -145,6 +145,7 @@ def request(
             source_id=source.id if source else None,
             source_name=artifact.source_name or artifact.job_name,
             source_type=artifact.source_type,
+            database=artifact.database,
             target=target,
             size=artifact.size,
             requested_by=requested_by,
@@ -183,6 +184,7 @@ def request_upload(
             destination_name="Uploaded",
             source_id=source.id if source else None,
             source_type=upload.source_type,
+            database=upload.database,
             target=target,
             size=upload.size,
             requested_by=requested_by,
@@ -224,6 +226,7 @@ def add_trial(session: Session, artifact: Artifact, requested_by: str, unlock: s
         source_id=receivers[0].id if receivers else None,
         source_name=artifact.source_name or artifact.job_name,
         source_type=artifact.source_type,
+        database=artifact.database,
         target=SCRATCH,
         size=artifact.size,
         requested_by=requested_by,
@@ -359,10 +362,10 @@ def check_target(
 
 
 def _suggestion(artifact: Artifact, receivers: list[SourceRow]) -> str:
-    """Return a database name made of the source's; for files nobody knows a good directory."""
+    """Return a database name made of the one it was; for files nobody knows a good directory."""
     if not receivers:
         return ""
-    words = (artifact.source_name or "database").lower()
+    words = (artifact.database or artifact.source_name or "database").lower()
     name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in words)
     return f"{name[:40]}_{artifact.created_at:%Y%m%d_%H%M}"
 

@@ -1,6 +1,6 @@
 """The end of a run: its outcome, its artifacts and the event about it, in one transaction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,12 +23,12 @@ from webapp.services import leases, outbox
 
 DIED = (
     "The process that ran this backup died: it was killed, it crashed, or the machine went down. "
-    "Nothing of this run can be restored. Run the job again."
 )
-SHUT_DOWN = (
-    "DBackup was stopped while the backup ran. What was stored of it was deleted. "
-    "Run the job again."
-)
+SHUT_DOWN = "DBackup was stopped while the backup ran. "
+NOTHING_LEFT = {
+    DIED: "Nothing of this run can be restored. Run the job again.",
+    SHUT_DOWN: "What was stored of it was deleted. Run the job again.",
+}
 DEFAULT_PERSON = "Somebody"
 
 
@@ -40,6 +40,8 @@ class End:
     step: str = ""
     error: str = ""
     stored: Stored | None = None
+    again: bool = False
+    """Some databases of several failed: another attempt would do these."""
     pruned: tuple[tuple[int, str], ...] = ()
     """Destination id and key of artifacts that were deleted because newer ones exist."""
 
@@ -54,14 +56,18 @@ def record(session: Session, run: Run, end: End) -> None:
 
     A run that was recorded as ended meanwhile keeps that record; its artifacts are listed still.
     """
-    kept = _add_artifacts(session, run, end.stored) if end.stored else ()
+    kept = add_artifacts(session, run, end.stored) if end.stored else ()
     _forget_pruned(session, end)
     if run.outcome != Outcome.RUNNING:
         return
+    end = _with_what_is_left(run, end)
     run.outcome, run.finished_at, run.error = end.outcome, clock.now(), end.error or None
     if end.stored:
         run.size = end.stored.size
-        run.destinations = [_place(result) for result in kept]
+        run.destinations = [place(result) for result in kept]
+    if run.databases:
+        run.size = sum(each["size"] for each in run.databases) or None
+        run.destinations = [_over_all(run, known) for known in run.destinations]
     if end.step:
         run.step = end.step
     run.steps = [_settled(each) for each in run.steps]
@@ -72,6 +78,15 @@ def record(session: Session, run: Run, end: End) -> None:
     job = session.get(Job, run.job_id)
     if job is not None:
         outbox.publish(session, event(session, run, job, end), job=job, run_id=run.id)
+
+
+def _with_what_is_left(run: Run, end: End) -> End:
+    """Say of a run whose process ended what there is of it."""
+    if end.error not in NOTHING_LEFT:
+        return end
+    whole = [str(each["name"]) for each in run.databases if each["stored"]]
+    kept = f"Whole before that, and kept: {', '.join(whole)}. Run the job again for the others."
+    return replace(end, error=end.error + (kept if whole else NOTHING_LEFT[end.error]))
 
 
 def record_missed(session: Session, job: Job, due: datetime, times: int, reason: str) -> int:
@@ -127,26 +142,31 @@ def _facts(session: Session, run: Run, job: Job) -> dict[str, Any]:
             {"name": place["name"], "stored": place["stored"], "detail": place["detail"]}
             for place in run.destinations
         ],
+        "databases": [
+            {"name": each["name"], "stored": each["stored"], "detail": each["detail"]}
+            for each in run.databases
+        ],
         "size": run.size or 0,
         "seconds": seconds,
     }
 
 
-def _add_artifacts(session: Session, run: Run, stored: Stored) -> tuple[PlaceResult, ...]:
+def add_artifacts(session: Session, run: Run, stored: Stored) -> tuple[PlaceResult, ...]:
     """List the artifact at each place that has it and is still known."""
     results = []
-    for place in stored.places:
-        if place.stored and session.get(DestinationRow, place.id) is None:
-            place = PlaceResult(place.id, place.name, False, "The destination was deleted.")
-        results.append(place)
-        if place.stored:
+    for result in stored.places:
+        if result.stored and session.get(DestinationRow, result.id) is None:
+            result = PlaceResult(result.id, result.name, False, "The destination was deleted.")
+        results.append(result)
+        if result.stored:
             session.add(
                 ArtifactRow(
                     run_id=run.id,
                     job_id=run.job_id,
-                    destination_id=place.id,
+                    destination_id=result.id,
                     key=stored.key,
                     source_type=str(stored.manifest["source"]["type"]),
+                    database=str(stored.manifest["source"].get("database") or ""),
                     size=stored.size,
                     sha256=stored.sha256,
                     manifest=stored.manifest,
@@ -164,7 +184,8 @@ def _forget_pruned(session: Session, end: End) -> None:
         )
 
 
-def _place(result: PlaceResult) -> dict[str, Any]:
+def place(result: PlaceResult) -> dict[str, Any]:
+    """Return what became of a backup at one place, as a run stores it."""
     return {
         "id": result.id,
         "name": result.name,
@@ -173,15 +194,29 @@ def _place(result: PlaceResult) -> dict[str, Any]:
     }
 
 
+def _over_all(run: Run, known: dict[str, Any]) -> dict[str, Any]:
+    """Return a destination of a run over several databases: it has all that was dumped, or not."""
+    here = [
+        (each["name"], found)
+        for each in run.databases
+        for found in each["places"]
+        if found["id"] == known["id"]
+    ]
+    lacking = [f"{name}: {found['detail']}" for name, found in here if not found["stored"]]
+    return known | {"stored": bool(here) and not lacking, "detail": "\n".join(lacking)}
+
+
 def _settled(step: dict[str, Any]) -> dict[str, Any]:
     return {**step, "state": "failed"} if step["state"] == "running" else step
 
 
 def _last_line(session: Session, run: Run, end: End) -> None:
     took = text.duration((run.finished_at or clock.now()) - run.started_at)
+    some_failed = any(not each["stored"] for each in run.databases)
+    what = "of every database" if some_failed else "everywhere"
     words, level = {
         Outcome.SUCCESS: (f"Backup finished in {took}.", "info"),
-        Outcome.PARTIAL: (f"Backup finished in {took}, but not everywhere: {end.error}", "warning"),
+        Outcome.PARTIAL: (f"Backup finished in {took}, but not {what}: {end.error}", "warning"),
         Outcome.CANCELLED: (f"Stopped by {run.stopped_by or DEFAULT_PERSON}.", "warning"),
     }.get(end.outcome, (f"{end.step}: {end.error}", "error"))
     session.add(RunLine(run_id=run.id, level=level, text=words))

@@ -1,6 +1,6 @@
 """Runs as pages show them: the history, and one run while it works and afterwards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,6 +22,7 @@ USUAL_OF: Final = 10  # successful runs that "usually" looks at
 FIRST_LINES: Final = 2000
 SHARES: Final = {"Connect": 2, "Dump": 60, "Store": 3, "Verify": 32, "Prune": 3}
 """How much of the bar each step is worth."""
+WHOLE: Final = sum(SHARES[name] for name in run_log.STEPS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,15 +106,15 @@ class RunView:
     @property
     def percent(self) -> int | None:
         """Return how much of the whole run is done, or None when nobody knows."""
-        done = sum(SHARES.get(each["name"], 1) for each in self.run.steps if each["state"] == DONE)
-        whole = sum(SHARES.get(each["name"], 1) for each in self.run.steps) or 1
+        done = sum(_share(each) for each in self.run.steps if each["state"] in {DONE, FAILED})
+        whole = sum(map(_share, self.run.steps)) or 1
         current = self.current
         if current is not None:
             total = self.run.bytes_total
             if total is None and self.run.bytes_done:
                 return None
             part = min(self.run.bytes_done / total, 1.0) if total else 0.0
-            done += int(part * SHARES.get(current["name"], 1))
+            done += int(_before(current) + part * _share_of(current))
         return min(100 * done // whole, 99)
 
     @property
@@ -137,8 +138,33 @@ class RunView:
     @property
     def failed_step(self) -> str:
         """Return the name of the step that failed."""
-        found = next((each["name"] for each in self.run.steps if each["state"] == FAILED), "")
-        return found or self.run.step
+        failed = next((each for each in self.run.steps if each["state"] == FAILED), None)
+        if failed is None:
+            return self.run.step
+        return f"{failed['detail']} of {failed['name']}" if failed.get("detail") else failed["name"]
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Return the databases of several that are whole, however the run ended."""
+        return tuple(each["name"] for each in self.run.databases if each["stored"])
+
+
+def _share(step: Mapping[str, Any]) -> int:
+    """Return how much of the bar a step is worth: a database of several as much as a whole run."""
+    return WHOLE if "detail" in step else SHARES.get(step["name"], 1)
+
+
+def _share_of(step: Mapping[str, Any]) -> int:
+    """Return the share of what is being done within the step."""
+    return SHARES.get(step["detail"], 0) if "detail" in step else _share(step)
+
+
+def _before(step: Mapping[str, Any]) -> int:
+    """Return the share of what was done within the step before that."""
+    names = list(run_log.STEPS)
+    if step.get("detail") not in names:
+        return 0
+    return sum(SHARES[name] for name in names[: names.index(step["detail"])])
 
 
 def listing(filters: Filters) -> History:

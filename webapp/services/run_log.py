@@ -19,6 +19,7 @@ RUNNING: Final = "running"
 DONE: Final = "done"
 FAILED: Final = "failed"
 LONGEST_LINE: Final = 4000  # characters; a tool's whole output does not belong into the log
+LONGEST_STEP: Final = 40  # characters of the column
 STEPS: Final = ("Connect", "Dump", "Store", "Verify")
 PRUNE: Final = "Prune"
 
@@ -74,6 +75,14 @@ class Recorder:
             found.update(state=RUNNING, started_at=now.isoformat())
             self._done, self._total, self._dirty = 0, None, True
 
+    def detail(self, name: str) -> None:
+        """Begin a part of the step that runs."""
+        with self._lock:
+            for each in self._steps:
+                if each["state"] == RUNNING:
+                    each["detail"] = name
+            self._done, self._total, self._dirty = 0, None, True
+
     def advance(self, done: int, total: int | None) -> None:
         """Note how far the step is."""
         with self._lock:
@@ -95,6 +104,19 @@ class Recorder:
 
     # what its owner calls -----------------------------------------------------------------
 
+    def expect(self, databases: Iterable[str], steps: Iterable[str] = ()) -> None:
+        """Go through a step for each database, whose `detail` says where it is; then others."""
+        with self._lock:
+            self._steps = [{"name": name, "state": WAITING, "detail": ""} for name in databases]
+            self._steps += [{"name": name, "state": WAITING} for name in steps]
+            self._dirty = True
+
+    def fail_step(self) -> None:
+        """End the step that runs, and let the next one begin nevertheless."""
+        with self._lock:
+            self._end_step(FAILED, clock.now())
+            self._dirty = True
+
     def stop(self, *, interrupted: bool = False) -> None:
         """Make the next `check` raise."""
         self.interrupted = self.interrupted or (interrupted and not self._stop.is_set())
@@ -114,10 +136,11 @@ class Recorder:
     def current_step(self) -> str:
         """Return the name of the step that runs or failed, "Set up" before the first."""
         with self._lock:
-            return next(
-                (each["name"] for each in self._steps if each["state"] in {RUNNING, FAILED}),
-                "Set up",
-            )
+            for state in (RUNNING, FAILED):
+                for each in self._steps:
+                    if each["state"] == state:
+                        return _name(each)
+            return "Set up"
 
     def close(self, *, failed: bool) -> None:
         """End the step that runs."""
@@ -130,9 +153,7 @@ class Recorder:
         with self._lock:
             lines, self._lines = self._lines, []
             values = {
-                "step": next(
-                    (each["name"] for each in self._steps if each["state"] == RUNNING), ""
-                ),
+                "step": next((_name(each) for each in self._steps if each["state"] == RUNNING), ""),
                 "steps": [dict(each) for each in self._steps],
                 "bytes_done": self._done,
                 "bytes_total": self._total,
@@ -164,6 +185,11 @@ class Recorder:
             if each["state"] == RUNNING:
                 began = datetime.fromisoformat(each["started_at"])
                 each.update(state=state, seconds=(now - began).total_seconds())
+
+
+def _name(step: dict[str, Any]) -> str:
+    """Return what the run is doing; of a database what is done with it."""
+    return str(step.get("detail") or step["name"])[:LONGEST_STEP]
 
 
 def lines(session: Session, run_id: int, after: int = 0, limit: int = 2000) -> list[Line]:

@@ -1,7 +1,8 @@
 """What a run does: opens what the job names, backs it up, prunes; never inside a transaction."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,7 @@ from webapp.backup.encryption import OFF, Encryption
 from webapp.backup.encryption import SUFFIX as ENCRYPTED
 from webapp.backup.engine import Place, Stored
 from webapp.backup.errors import BackupError, CancelledError
+from webapp.backup.progress import Progress
 from webapp.backup.retention import Rules
 from webapp.backup.sources.base import Source
 from webapp.backup.streams import SUFFIXES
@@ -19,11 +21,12 @@ from webapp.core import clock, text
 from webapp.core.errors import AppError
 from webapp.models.job import DestinationRow, Job, JobDestination, SourceRow
 from webapp.models.run import Outcome, Run
-from webapp.services import artifact_names, run_end, system_errors
+from webapp.services import artifact_names, run_end, run_several, system_errors
 from webapp.services.destinations import open_destination
 from webapp.services.run_end import End
 from webapp.services.run_log import PRUNE, STEPS, Recorder
-from webapp.services.sources import open_source
+from webapp.services.run_several import Part
+from webapp.services.sources import open_parts
 from webapp.services.transaction import reading
 
 SET_UP: Final = "Set up"
@@ -64,40 +67,36 @@ def steps_of(run: Run) -> tuple[str, ...]:
 def work(run: Run, recorder: Recorder) -> End:
     """Carry the run out and say how it ended."""
     try:
-        plan, source, places = _set_up(run, recorder)
-        stored = engine.back_up(
-            source,
-            places,
-            key=_key(plan, run, source),
-            compression=plan.job.compression,
-            facts={
-                "job": plan.job.name,
-                "job_id": plan.job.id,
-                "run_id": run.id,
-                "source_name": plan.source.name,
-            },
-            progress=recorder,
-            encryption=_encryption(plan.job),
-        )
+        plan, sources, places = _set_up(run, recorder)
+        parts = _parts(run, plan, sources, places)
+        if len(parts) > 1:
+            recorder.expect(sources, [PRUNE] if any(plan.rules.values()) else [])
+            end, good = run_several.carry_out(run.id, parts, recorder)
+        else:
+            stored = parts[0].back_up(recorder)
+            end, good = _finished(stored, recorder), _places_of(stored)
     except CancelledError:
-        return stopped(recorder)
+        return _stopped(run, recorder)
     except BackupError as error:
         return _failed(error.step or recorder.current_step, error, recorder)
     except AppError as error:
         return _failed(recorder.current_step, error, recorder)
-    return _finished(stored, _prune(plan, places, stored, recorder), recorder)
+    if end.again and run.attempt < run.attempts_allowed:
+        return end  # the next attempt prunes
+    return replace(end, pruned=_prune(plan, places, good, recorder))
 
 
-def _set_up(run: Run, recorder: Recorder) -> tuple[_Plan, Source, list[Place]]:
+def _set_up(run: Run, recorder: Recorder) -> tuple[_Plan, dict[str, Source], list[Place]]:
     plan = _plan(run)
-    source = open_source(plan.source)
-    recorder.hide(source.secrets)
+    sources = dict(open_parts(plan.source))
+    for source in sources.values():
+        recorder.hide(source.secrets)
     places = []
     for row in plan.destinations:
         destination = open_destination(row)
         recorder.hide(destination.secrets)
         places.append(Place(row.id, row.name, destination))
-    return plan, source, places
+    return plan, sources, places
 
 
 def _plan(run: Run) -> _Plan:
@@ -121,17 +120,49 @@ def _plan(run: Run) -> _Plan:
     return _Plan(job, source, tuple(row for row, _ in found), rules)
 
 
-def _key(plan: _Plan, run: Run, source: Source) -> str:
+def _parts(
+    run: Run, plan: _Plan, sources: Mapping[str, Source], places: Sequence[Place]
+) -> list[Part]:
+    """Return the backups that belong to the run: one for each database."""
     job = plan.job
-    name = artifact_names.render(
+    names = artifact_names.render(
         job.name_pattern,
         job=job.name,
         source=plan.source.name,
         moment=run.started_at,
         run_id=run.id,
+        databases=tuple(sources),
     )
+    return [
+        Part(database, partial(_back_up, run.id, plan, source, places, name))
+        for (database, source), name in zip(sources.items(), names, strict=True)
+    ]
+
+
+def _back_up(
+    run_id: int,
+    plan: _Plan,
+    source: Source,
+    places: Sequence[Place],
+    name: str,
+    progress: Progress,
+) -> Stored:
+    job = plan.job
     packed = SUFFIXES[job.compression] + ("" if job.encryption == OFF else ENCRYPTED)
-    return f"{job.folder}/{name}.{source.extension}{packed}"
+    return engine.back_up(
+        source,
+        places,
+        key=f"{job.folder}/{name}.{source.extension}{packed}",
+        compression=job.compression,
+        facts={
+            "job": job.name,
+            "job_id": job.id,
+            "run_id": run_id,
+            "source_name": plan.source.name,
+        },
+        progress=progress,
+        encryption=_encryption(job),
+    )
 
 
 def _encryption(job: Job) -> Encryption | None:
@@ -141,13 +172,15 @@ def _encryption(job: Job) -> Encryption | None:
 
 
 def _prune(
-    plan: _Plan, places: Sequence[Place], stored: Stored, recorder: Recorder
+    plan: _Plan, places: Sequence[Place], good: frozenset[int], recorder: Recorder
 ) -> tuple[tuple[int, str], ...]:
-    """Delete what no rule keeps; trouble with that does not undo a good backup."""
-    if not any(plan.rules.values()):
+    """Delete what no rule keeps; trouble with that does not undo a good backup.
+
+    `good` are the ids of the places that hold something of this run; the others are left alone.
+    """
+    if not good or not any(plan.rules.values()):
         return ()
     recorder.step(PRUNE)
-    good = {result.id for result in stored.places if result.stored}
     gone: list[tuple[int, str]] = []
     for place in places:
         if place.id not in good or not plan.rules[place.id]:
@@ -176,19 +209,29 @@ def _pruned(place: Place, plan: _Plan) -> Iterator[str]:
         yield key
 
 
-def _finished(stored: Stored, pruned: Any, recorder: Recorder) -> End:
+def _places_of(stored: Stored) -> frozenset[int]:
+    return frozenset(place.id for place in stored.places if place.stored)
+
+
+def _finished(stored: Stored, recorder: Recorder) -> End:
     missing = [place for place in stored.places if not place.stored]
     error = recorder.masked("\n".join(f"{place.name}: {place.detail}" for place in missing))
     return End(
         outcome=Outcome.PARTIAL if missing else Outcome.SUCCESS,
         error=error,
         stored=stored,
-        pruned=pruned,
     )
 
 
 def _failed(step: str, error: AppError, recorder: Recorder) -> End:
     return End(outcome=Outcome.FAILURE, step=step, error=recorder.masked(str(error)))
+
+
+def _stopped(run: Run, recorder: Recorder) -> End:
+    end = stopped(recorder)
+    if end.outcome is Outcome.FAILURE and run_several.any_stored(run.id):
+        return replace(end, outcome=Outcome.PARTIAL, again=True)
+    return end
 
 
 def stopped(recorder: Recorder) -> End:

@@ -234,7 +234,8 @@ def _pause(job: Job) -> timedelta:
 
 
 def _may_try_again(run: Run, end: End) -> bool:
-    return end.outcome is Outcome.FAILURE and run.attempt < run.attempts_allowed
+    failed = end.outcome is Outcome.FAILURE or end.again
+    return failed and run.attempt < run.attempts_allowed
 
 
 def _postpone(run: Run, recorder: Recorder, end: End, pause: timedelta) -> bool:

@@ -85,8 +85,8 @@ class JobForm(Form):
         "Names of the backups",
         filters=[tidy],
         default=DEFAULT_PATTERN,
-        description="Of {job}, {source}, {date}, {time} and plain characters. The number of the "
-        "run is added, so no name comes twice.",
+        description="Of {job}, {source}, {database}, {date}, {time} and plain characters. The "
+        "number of the run is added, and of several databases each name, so none comes twice.",
         validators=[Length(max=100, message="Use at most 100 characters.")],
     )
     time_limit = NumberField(

@@ -34,7 +34,9 @@ _OWN_SETTINGS: Final = {
     "credentials_file": (None, None, os.devnull, None),
 }
 # the names that runs give, so that uploads of others are left alone
-_OURS: Final = re.compile(r"(?:.*/)?[^/]+/\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-\d+\.[a-z0-9.]+")
+_OURS: Final = re.compile(
+    r"(?:.*/)?[^/]+/\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(?:_[A-Za-z0-9-]+)?-\d+\.[a-z0-9.]+"
+)
 
 
 class S3(Destination):

@@ -4,10 +4,11 @@ import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from webapp.backup.progress import Progress
 from webapp.backup.reach import SELF_HOSTED, Reach
+from webapp.backup.sources import databases
 from webapp.core.form_fields import ConfigForm
 
 
@@ -38,8 +39,9 @@ class Probe:
 
 
 class Source(ABC):
-    """A configured database.
+    """A configured database, or several of one server.
 
+    Of several, `part` gives the source of one of them; the other methods want that.
     Configurations are plain JSON-ready mappings, made by `form` and with references to secrets
     already resolved.
     """
@@ -67,6 +69,15 @@ class Source(ABC):
     @abstractmethod
     def summarize(cls, config: Mapping[str, Any]) -> str:
         """Return what may be shown of the configuration: "shop on db.lan:5432"."""
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """Return the names of its databases; none when it is a file."""
+        return databases.names(self.config)
+
+    def part(self, database: str) -> Self:
+        """Return the source of this database alone, on the same server."""
+        return type(self)({**self.config, "database": database}, self.reach)
 
     @property
     def secrets(self) -> tuple[str, ...]:

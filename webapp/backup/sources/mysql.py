@@ -10,8 +10,8 @@ from webapp.backup.child import Child, ChildError
 from webapp.backup.errors import BackupError
 from webapp.backup.files import CHUNK
 from webapp.backup.progress import Progress
+from webapp.backup.sources import databases, options
 from webapp.backup.sources import mysql_clients as clients
-from webapp.backup.sources import options
 from webapp.backup.sources.base import Probe, Reader, Source, Writer
 from webapp.backup.sources.mysql_clients import MYSQL, Client
 from webapp.backup.sources.mysql_form import MysqlForm
@@ -24,12 +24,12 @@ TAIL: Final = 200  # bytes at the end of a dump, in which it says that it is who
 
 
 class Mysql(Source):
-    """One database of a MySQL or MariaDB server."""
+    """Databases of a MySQL or MariaDB server; what works on one is asked of a `part`."""
 
     type = "mysql"
     label = "MySQL or MariaDB"
     icon = "database"
-    tagline = "One database of a server"
+    tagline = "One or several databases of a server"
     extension = "sql"
     target_label = "New database"
     target_hint = "Name of a database that does not exist yet on this server."
@@ -38,9 +38,9 @@ class Mysql(Source):
 
     @classmethod
     def summarize(cls, config: Mapping[str, Any]) -> str:
-        """Return database, host and port."""
+        """Return databases, host and port."""
         port = "" if str(config["host"]).startswith("/") else f":{config['port']}"
-        return f"{config['database']} on {config['host']}{port}"
+        return f"{databases.summary(databases.names(config))} on {config['host']}{port}"
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -6,14 +6,16 @@ from typing import ClassVar
 from wtforms import SelectField, StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 
-from webapp.backup.sources import options
+from webapp.backup.sources import databases, options
+from webapp.backup.sources.databases import DatabasesField
 from webapp.core.form_fields import ConfigForm, NumberField, SecretField
 
 DEFAULT_PORT = 3306
+LONGEST_NAME = 64  # characters
 
 
 class MysqlForm(ConfigForm):
-    """A database of a server."""
+    """Databases of a server."""
 
     bound_to: ClassVar[tuple[str, ...]] = ("host", "port")
 
@@ -27,7 +29,7 @@ class MysqlForm(ConfigForm):
         [NumberRange(1, 65_535, "Enter a number from 1 to 65535.")],
         default=DEFAULT_PORT,
     )
-    database = StringField("Database", [DataRequired("Enter the database's name."), Length(max=64)])
+    database = DatabasesField("Databases", [DataRequired("Enter the name of a database.")])
     user = StringField("User", [DataRequired("Enter the user's name."), Length(max=128)])
     password = SecretField(
         "Password",
@@ -60,11 +62,11 @@ class MysqlForm(ConfigForm):
         if any(not c.isprintable() or c in " ,=@'\"\\" for c in field.data or ""):
             raise ValidationError("Enter one name or address, without port, user or spaces.")
 
-    def validate_database(self, field: StringField) -> None:
+    def validate_database(self, field: DatabasesField) -> None:
         """Refuse what no name may hold."""
-        name = field.data or ""
-        if not name.isprintable() or name.startswith("-") or "/" in name or "\\" in name:
-            raise ValidationError("The name holds characters that cannot be used.")
+        for name in databases.check(field, LONGEST_NAME):
+            if name.startswith("-") or "/" in name or "\\" in name:
+                raise ValidationError("A name holds characters that cannot be used.")
 
     def validate_user(self, field: StringField) -> None:
         """Refuse what no name may hold."""

@@ -9,7 +9,7 @@ from webapp.backup.child import Child, ChildError
 from webapp.backup.errors import BackupError
 from webapp.backup.files import CHUNK
 from webapp.backup.progress import Progress
-from webapp.backup.sources import options
+from webapp.backup.sources import databases, options
 from webapp.backup.sources import postgresql_clients as clients
 from webapp.backup.sources.base import Probe, Reader, Source, Writer
 from webapp.backup.sources.postgresql_form import PostgresqlForm
@@ -20,12 +20,12 @@ LOCK_WAIT_MS: Final = 600_000  # for a table that somebody holds exclusively
 
 
 class Postgresql(Source):
-    """One database of a PostgreSQL server."""
+    """Databases of a PostgreSQL server; what works on one is asked of a `part`."""
 
     type = "postgresql"
     label = "PostgreSQL"
     icon = "database"
-    tagline = "One database of a server"
+    tagline = "One or several databases of a server"
     extension = "dump"
     target_label = "New database"
     target_hint = "Name of a database that does not exist yet on this server."
@@ -33,8 +33,8 @@ class Postgresql(Source):
 
     @classmethod
     def summarize(cls, config: Mapping[str, Any]) -> str:
-        """Return database, host and port."""
-        return f"{config['database']} on {config['host']}:{config['port']}"
+        """Return databases, host and port."""
+        return f"{databases.summary(databases.names(config))} on {config['host']}:{config['port']}"
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -6,14 +6,16 @@ from typing import ClassVar
 from wtforms import SelectField, StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 
-from webapp.backup.sources import options
+from webapp.backup.sources import databases, options
+from webapp.backup.sources.databases import DatabasesField
 from webapp.core.form_fields import ConfigForm, NumberField, SecretField
 
 DEFAULT_PORT = 5432
+LONGEST_NAME = 63  # characters
 
 
 class PostgresqlForm(ConfigForm):
-    """A database of a server."""
+    """Databases of a server."""
 
     bound_to: ClassVar[tuple[str, ...]] = ("host", "port")
 
@@ -27,7 +29,7 @@ class PostgresqlForm(ConfigForm):
         [NumberRange(1, 65_535, "Enter a number from 1 to 65535.")],
         default=DEFAULT_PORT,
     )
-    database = StringField("Database", [DataRequired("Enter the database's name."), Length(max=63)])
+    database = DatabasesField("Databases", [DataRequired("Enter the name of a database.")])
     user = StringField("User", [DataRequired("Enter the user's name."), Length(max=63)])
     password = SecretField(
         "Password",
@@ -71,10 +73,9 @@ class PostgresqlForm(ConfigForm):
         if any(not c.isprintable() or c in " ,=@'\\" for c in field.data or ""):
             raise ValidationError("Enter one name or address, without port, user or spaces.")
 
-    def validate_database(self, field: StringField) -> None:
+    def validate_database(self, field: DatabasesField) -> None:
         """Refuse what no name may hold."""
-        if not (field.data or "").isprintable():
-            raise ValidationError("The name holds characters that cannot be used.")
+        databases.check(field, LONGEST_NAME)
 
     def validate_schemas(self, field: StringField) -> None:
         """Accept names and patterns of pg_dump."""

@@ -21,7 +21,9 @@ class BackupCancelled(BackupFacts):
         """Say which job was stopped, and by whom."""
         return Text(
             title=f"Backup cancelled: {self.job}",
-            text=f"{self.stopped_by} stopped the run, so {self.source} was not backed up.",
+            text=f"{self.stopped_by} stopped the run. {self.kept}"
+            if self.good
+            else f"{self.stopped_by} stopped the run, so {self.source} was not backed up.",
             severity=Severity.WARNING,
             fields=(*self.facts(), Field("Stopped by", self.stopped_by)),
             path=self.path,

@@ -22,8 +22,8 @@ class BackupInterrupted(BackupFacts):
         """Say which job has no backup now, and why."""
         return Text(
             title=f"Backup interrupted: {self.job}",
-            text=f"{self.source} was not backed up. The run ended in the step “{self.step}” "
-            "because its process did.",
+            text=f"{self.kept or f'{self.source} was not backed up.'} The run ended in the step "
+            f"“{self.step}” because its process did.",
             severity=Severity.FAILURE,
             fields=self.facts(),
             error=self.error,

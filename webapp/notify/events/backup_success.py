@@ -26,12 +26,19 @@ class BackupSuccess(BackupFacts):
         )
         return Text(
             title=f"Backup successful: {self.job}",
-            text=f"{self.source} was backed up and read back without a difference.",
+            text=f"{self._what} backed up and read back without a difference.",
             severity=Severity.SUCCESS,
             fields=(*self.facts(), Field("Last restored on trial", proven, short=False)),
             path=self.path,
             link_label="Open run",
         )
+
+    @property
+    def _what(self) -> str:
+        if not self.databases:
+            return f"{self.source} was"
+        how_many = "Both" if len(self.databases) == 2 else f"All {len(self.databases)}"
+        return f"{how_many} databases of {self.source} were"
 
     @classmethod
     def sample(cls) -> Self:

@@ -20,11 +20,14 @@ class RestoreFacts(Event):
     size: int
     """Bytes of the artifact."""
     seconds: float
+    database: str = ""
+    """The database that was backed up; "" when nobody knows."""
 
     def facts(self) -> tuple[Field, ...]:
         """Return the fields of a message about this restore."""
         return (
             Field("Source", self.source),
+            *((Field("Database", self.database),) if self.database else ()),
             Field("Database type", self.database_type),
             Field("Target", self.target),
             Field("Artifact", self.artifact, short=False),
