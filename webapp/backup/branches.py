@@ -4,11 +4,31 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import Any, Final
 
 from webapp.backup import manifest
 from webapp.backup.destinations.base import Destination
 from webapp.backup.errors import BackupError
 from webapp.backup.sources.base import Writer
+
+STORED: Final = "stored "
+"""Before the key of a file in a journal: it has its name, and not yet its manifest."""
+
+
+def discard(destination: Destination, ref: str) -> None:
+    """Remove what the journal of a run was told had begun and never ended.
+
+    A file that has its manifest is whole, and stays.
+
+    Raises:
+        BackupError: the destination does not do it.
+    """
+    if not ref.startswith(STORED):
+        destination.discard(ref)
+        return
+    key = ref.removeprefix(STORED)
+    if all(entry.key != key + manifest.SUFFIX for entry in destination.list(key)):
+        destination.delete(key)
 
 
 class Branch:
@@ -18,11 +38,13 @@ class Branch:
         self.id, self.name, self.destination = id, name, destination
         self.problem: str | None = None
         self.stored = False
+        self._key = ""
         self._opened: AbstractContextManager[Writer] | None = None
         self._writer: Writer | None = None
 
     def open(self, key: str) -> None:
         """Open the file; a failure is remembered, not raised."""
+        self._key = key
         try:
             self.destination.sweep()
             self._opened = self.destination.open_write(key)
@@ -46,6 +68,7 @@ class Branch:
             return
         try:
             opened, self._opened = self._opened, None
+            self.destination.journal.began(STORED + self._key)
             opened.__exit__(None, None, None)
             self.stored = True
         except BackupError as error:
@@ -58,6 +81,11 @@ class Branch:
         if opened is not None:
             _abandon(opened, error)
 
+    def keep(self, values: dict[str, Any]) -> None:
+        """Write the manifest of what was stored: it is whole."""
+        manifest.write(self.destination, self._key, values)
+        self.destination.journal.ended(STORED + self._key)
+
     def withdraw(self, key: str, error: BaseException) -> None:
         """Take back what was stored, because it turned out to be no good or unwanted."""
         self.fail(error)
@@ -67,6 +95,7 @@ class Branch:
         try:
             self.destination.delete(key + manifest.SUFFIX)
             self.destination.delete(key)
+            self.destination.journal.ended(STORED + key)
         except BackupError as trouble:
             self.problem = f"{self.problem} What was stored could not be deleted: {trouble}"
 

@@ -150,7 +150,7 @@ def _verify(
             _read_back(branch.destination, key, fan, progress)
             if encryption and encryption.mode == PASSPHRASE:
                 leave_identity(branch.destination, key, encryption)
-            manifest.write(branch.destination, key, values)
+            branch.keep(values)
         except BackupError as error:
             branch.withdraw(key, error)
     fan.require_one()

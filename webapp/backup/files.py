@@ -90,3 +90,24 @@ def is_left_over(path: Path) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def is_locked(path: Path) -> bool:
+    """Say whether a process has marked this file as in use; one that is not there is not.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # the file system knows no locks
+        return False
+    finally:
+        os.close(handle)
+    return False

@@ -37,10 +37,21 @@ def directory(needed: int) -> Iterator[Path]:
         os.close(handle)
 
 
+def sweep() -> None:
+    """Remove the copies that killed processes left."""
+    for parent in _parents():
+        _sweep(parent)
+
+
+def _parents() -> list[Path]:
+    parents = [Path(tempfile.gettempdir())]
+    if parents[0] == Path("/tmp") and os.access(LARGE_FILES, os.W_OK):  # noqa: S108 - compared
+        parents.insert(0, Path(LARGE_FILES))
+    return parents
+
+
 def _with_room(needed: int) -> Path:
-    candidates = [Path(tempfile.gettempdir())]
-    if candidates[0] == Path("/tmp") and os.access(LARGE_FILES, os.W_OK):  # noqa: S108 - compared
-        candidates.insert(0, Path(LARGE_FILES))
+    candidates = _parents()
     for candidate in candidates:
         if shutil.disk_usage(candidate).free >= needed:
             return candidate

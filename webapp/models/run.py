@@ -88,6 +88,21 @@ class RunLine(Base):
     text: Mapped[str] = mapped_column(Text)
 
 
+class Unfinished(Base):
+    """Something that a run has begun to write at a destination, and not ended."""
+
+    __tablename__ = "unfinished"
+    __table_args__ = (Index("ix_unfinished_run_id_destination_id", "run_id", "destination_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    destination_id: Mapped[int] = mapped_column(
+        ForeignKey("destination.id", ondelete="CASCADE"), index=True
+    )
+    ref: Mapped[str] = mapped_column(Text)
+    """What the destination's `discard` takes."""
+
+
 class ArtifactRow(Base):
     """A stored backup at one destination."""
 

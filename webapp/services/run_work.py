@@ -28,6 +28,7 @@ from webapp.services.run_log import PRUNE, STEPS, Recorder
 from webapp.services.run_several import Part
 from webapp.services.sources import open_parts
 from webapp.services.transaction import reading
+from webapp.services.unfinished import Notes
 
 SET_UP: Final = "Set up"
 RETENTION: Final = "Retention"
@@ -95,6 +96,7 @@ def _set_up(run: Run, recorder: Recorder) -> tuple[_Plan, dict[str, Source], lis
     for row in plan.destinations:
         destination = open_destination(row)
         recorder.hide(destination.secrets)
+        destination.journal = Notes(run.id, row.id)
         places.append(Place(row.id, row.name, destination))
     return plan, sources, places
 

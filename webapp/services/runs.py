@@ -332,6 +332,11 @@ def recover() -> int:
     return count
 
 
+def is_at_work(run_id: int) -> bool:
+    """Say whether a thread of this process carries the run out."""
+    return run_id in _mine
+
+
 def _died(run: Run) -> End:
     return End(outcome=Outcome.INTERRUPTED, step=run.step or "Set up", error=run_end.DIED)
 

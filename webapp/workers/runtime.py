@@ -10,10 +10,11 @@ from flask import Flask
 from webapp.services import claims, metrics, pulse
 from webapp.services.installation import installation
 from webapp.services.pulse import Pulse
-from webapp.workers import heartbeat, housekeeping, runner, scheduler
+from webapp.workers import heartbeat, housekeeping, leftovers, runner, scheduler
 from webapp.workers.dispatcher import Dispatcher
 from webapp.workers.heartbeat import Heartbeat
 from webapp.workers.housekeeping import Housekeeping
+from webapp.workers.leftovers import Leftovers
 from webapp.workers.runner import Runner
 from webapp.workers.scheduler import Scheduler
 
@@ -31,6 +32,7 @@ class Running:
     scheduler: Scheduler
     housekeeping: Housekeeping
     heartbeat: Heartbeat
+    leftovers: Leftovers
 
     def stop(self, timeout: float = STOP_WITHIN) -> bool:
         """Stop everything; return whether all of it ended in time.
@@ -43,8 +45,11 @@ class Running:
         logger.info("workers stopped", extra={"in_time": all(ended)})
         return all(ended)
 
-    def _in_order(self) -> tuple[Heartbeat | Housekeeping | Scheduler | Runner | Dispatcher, ...]:
-        return (self.heartbeat, self.scheduler, self.runner, self.housekeeping, self.dispatcher)
+    def _in_order(
+        self,
+    ) -> tuple[Heartbeat | Leftovers | Housekeeping | Scheduler | Runner | Dispatcher, ...]:
+        beside = (self.heartbeat, self.leftovers)
+        return (*beside, self.scheduler, self.runner, self.housekeeping, self.dispatcher)
 
 
 def start(app: Flask) -> Running:
@@ -59,6 +64,12 @@ def start(app: Flask) -> Running:
     dispatcher.start()
     schedules = scheduler.start(app)
     pulse.install(app, Pulse(lambda: dispatcher.moved_at, lambda: schedules.moved_at))
+    carrying_out = runner.start(app)  # it records the interrupted runs, whose leftovers go then
     return Running(
-        dispatcher, runner.start(app), schedules, housekeeping.start(app), heartbeat.start(app)
+        dispatcher,
+        carrying_out,
+        schedules,
+        housekeeping.start(app),
+        heartbeat.start(app),
+        leftovers.start(app),
     )

@@ -19,6 +19,7 @@ from webapp.backup.destinations import s3, s3_upload
 from webapp.backup.destinations.s3 import S3
 from webapp.backup.destinations.s3_form import S3Form
 from webapp.backup.errors import BackupError, CancelledError
+from webapp.backup.journal import NoJournal
 from webapp.backup.reach import Reach
 
 PART = 5 * s3_upload.MEGABYTE  # the least that the protocol allows
@@ -200,7 +201,7 @@ def test_part_sizes_grow_so_that_large_backups_fit_and_memory_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
-    upload = s3_upload.Upload(None, "b", "k")
+    upload = s3_upload.Upload(None, "b", "k", NoJournal())
     total = 0
     for number in range(s3_upload.MOST_PARTS):
         upload._parts = [{}] * number

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+from webapp.backup.journal import Journal, NoJournal
 from webapp.backup.reach import SELF_HOSTED, Reach
 from webapp.backup.sources.base import Reader, Writer
 from webapp.core.form_fields import ConfigForm
@@ -37,6 +38,8 @@ class Destination(ABC):
 
     def __init__(self, config: Mapping[str, Any], reach: Reach = SELF_HOSTED) -> None:
         self.config, self.reach = config, reach
+        self.journal: Journal = NoJournal()
+        """Told of everything that is being written."""
 
     @classmethod
     @abstractmethod
@@ -76,6 +79,16 @@ class Destination(ABC):
     def size(self, key: str) -> int:
         """Return the size of the stored file in bytes."""
 
+    @abstractmethod
+    def discard(self, ref: str) -> None:
+        """Remove what the journal was told had begun and never ended; gone is fine.
+
+        Raises:
+            BackupError: it is still there.
+        """
+
     def sweep(self) -> int:
-        """Remove what killed processes left half-written; return how many files that were."""
+        """Remove what killed processes left half-written, as far as that can be known without a
+        journal; return how many files that were.
+        """
         return 0

@@ -57,8 +57,11 @@ class Local(Destination):
             final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if final.exists():
                 raise BackupError(f"{key} is there already. Nothing is overwritten.")
-            file = open(half, "xb", buffering=0, opener=files.private)  # noqa: SIM115 - below
+        ref = half.relative_to(self.root).as_posix()
+        self.journal.began(ref)
         try:
+            with words(doing):
+                file = open(half, "xb", buffering=0, opener=files.private)  # noqa: SIM115 - below
             with file:
                 files.mark_in_use(file.fileno())
                 yield _LocalWriter(file, doing)
@@ -68,8 +71,10 @@ class Local(Destination):
                     files.sync_directory(final.parent)
         except BaseException:
             with contextlib.suppress(OSError):
-                half.unlink()
+                half.unlink(missing_ok=True)
+                self.journal.ended(ref)
             raise
+        self.journal.ended(ref)
 
     @contextmanager
     def open_read(self, key: str) -> Iterator[Reader]:
@@ -97,6 +102,17 @@ class Local(Destination):
         """Return the size of the stored file in bytes."""
         with words(f"read {key} in {self.root}"):
             return self._path(key).stat().st_size
+
+    def discard(self, ref: str) -> None:
+        """Remove a half-written file that nobody writes to any more."""
+        folder, _, name = ref.rpartition("/")
+        if not name.startswith(".") or not name.endswith(HALF):
+            raise BackupError(f"{ref!r} is not the name of a half-written file.")
+        path = self._path(folder) / name if folder else self.root / name
+        with words(f"clean up {self.root}"):
+            if files.is_locked(path):
+                raise BackupError(f"{ref} is still being written.")
+            path.unlink(missing_ok=True)
 
     def sweep(self) -> int:
         """Remove half-written files of processes that are gone."""

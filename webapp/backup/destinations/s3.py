@@ -72,7 +72,7 @@ class S3(Destination):
         with words(doing, self.config):
             if self._exists(key):
                 raise BackupError(f"{key} is there already. Nothing is overwritten.")
-        upload = Upload(self._client, self.config["bucket"], self._key(key))
+        upload = Upload(self._client, self.config["bucket"], self._key(key), self.journal)
         writer = _S3Writer(upload, doing, self.config)
         try:
             yield writer
@@ -118,6 +118,20 @@ class S3(Destination):
         with words(f"read {key} in {self.config['bucket']}", self.config):
             found = self._client.head_object(Bucket=self.config["bucket"], Key=self._key(key))
         return int(found["ContentLength"])
+
+    def discard(self, ref: str) -> None:
+        """Abort an upload that never ended."""
+        from botocore.exceptions import ClientError
+
+        upload_id, _, key = ref.partition(" ")
+        with words(f"clean up {self.config['bucket']}", self.config):
+            try:
+                self._client.abort_multipart_upload(
+                    Bucket=self.config["bucket"], Key=key, UploadId=upload_id
+                )
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") != "NoSuchUpload":
+                    raise
 
     def sweep(self) -> int:
         """Abort uploads of ours that were begun more than a day ago and never ended."""

@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from webapp.backup.errors import BackupError
+from webapp.backup.journal import Journal
 
 MEGABYTE: Final = 1 << 20
 MOST_PARTS: Final = 10_000  # of the protocol
@@ -17,11 +18,16 @@ _SIZES: Final = (
 )
 
 
+def reference(key: str, upload_id: str) -> str:
+    """Return what names an upload in a journal."""
+    return f"{upload_id} {key}"
+
+
 class Upload:
     """One object; it exists when `finish` returns, and nothing of it after `abort`."""
 
-    def __init__(self, client: Any, bucket: str, key: str) -> None:
-        self._client = client
+    def __init__(self, client: Any, bucket: str, key: str, journal: Journal) -> None:
+        self._client, self._journal = client, journal
         self._where = {"Bucket": bucket, "Key": key}
         self._buffer = bytearray()
         self._upload_id: str | None = None
@@ -49,6 +55,7 @@ class Upload:
         self._client.complete_multipart_upload(
             **self._where, UploadId=self._upload_id, MultipartUpload={"Parts": self._parts}
         )
+        self._journal.ended(self._ref)
         self._upload_id = None
         self._stop()
 
@@ -58,10 +65,16 @@ class Upload:
         if self._upload_id is not None:
             with contextlib.suppress(Exception):
                 self._client.abort_multipart_upload(**self._where, UploadId=self._upload_id)
+                self._journal.ended(self._ref)
+
+    @property
+    def _ref(self) -> str:
+        return reference(self._where["Key"], self._upload_id or "")
 
     def _send(self, part: bytes) -> None:
         if self._pool is None:
             self._upload_id = self._client.create_multipart_upload(**self._where)["UploadId"]
+            self._journal.began(self._ref)
             self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="S3 part")
         self._collect()
         number = len(self._parts) + 1

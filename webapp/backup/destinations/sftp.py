@@ -61,8 +61,12 @@ class Sftp(Destination):
             _make(sftp, folder)
             if _exists(sftp, final):
                 raise BackupError(f"{key} is there already. Nothing is overwritten.")
-            file = sftp.open(half, "wxb")
+        ref = half.removeprefix(self._root).lstrip("/")
+        self.journal.began(ref)
+        file: paramiko.SFTPFile | None = None
         try:
+            with self._session.used(doing) as sftp:
+                file = sftp.open(half, "wxb")
             with self._session.used(doing):
                 file.chmod(0o600)
                 file.set_pipelined(True)
@@ -76,10 +80,13 @@ class Sftp(Destination):
                 sftp.posix_rename(half, final)
         except BaseException:
             with contextlib.suppress(Exception):
-                file.close()
-            with contextlib.suppress(BackupError), self._session.used(doing) as sftp:
-                sftp.remove(half)
+                if file is not None:
+                    file.close()
+            with contextlib.suppress(BackupError):
+                self.discard(ref)
+                self.journal.ended(ref)
             raise
+        self.journal.ended(ref)
 
     @contextmanager
     def open_read(self, key: str) -> Iterator[Reader]:
@@ -115,6 +122,16 @@ class Sftp(Destination):
         """Return the size of the stored file in bytes."""
         with self._session.used(f"read {key} in {self._root}") as sftp:
             return int(sftp.stat(self._path(key)).st_size or 0)
+
+    def discard(self, ref: str) -> None:
+        """Remove a half-written file."""
+        folder, _, name = ref.rpartition("/")
+        if not name.startswith(".") or not name.endswith(HALF):
+            raise BackupError(f"{ref!r} is not the name of a half-written file.")
+        path = f"{self._path(folder) if folder else self._root.rstrip('/')}/{name}"
+        doing = f"clean up {self._root}"
+        with self._session.used(doing) as sftp, contextlib.suppress(FileNotFoundError):
+            sftp.remove(path)
 
     def sweep(self) -> int:
         """Remove half-written files to which nobody has written for hours."""
