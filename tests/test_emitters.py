@@ -186,3 +186,15 @@ def test_every_event_has_its_emitter_and_no_other_has() -> None:
 def test_the_use_case_publishes_it(app: Flask, tmp_path: Path, event_type: str) -> None:
     EMITTERS[event_type](World(app, tmp_path))
     assert published().count(event_type) == 1
+
+
+def test_a_cancelled_restore_is_published_by_the_button(app: Flask, tmp_path: Path) -> None:
+    """The same event as a failed one, in its own words."""
+    artifact = sqlite_artifact(tmp_path)
+    browser = World(app, tmp_path).admin()
+    browser.post("/restores", {"artifact": str(artifact.id), "target": str(tmp_path / "new.db")})
+    browser.post("/restores/1/stop")
+    assert published().count("restore_failure") == 1
+    with reading() as session:
+        row = session.scalars(select(EventRow).where(EventRow.type == "restore_failure")).one()
+    assert row.payload["stopped_by"] == "Mara"

@@ -1,4 +1,4 @@
-"""several databases of a source, and what runs left unfinished.
+"""several databases of a source, what runs left unfinished, and who cancelled a restore.
 
 Revision ID: 0003
 Revises: 0002
@@ -23,6 +23,9 @@ def upgrade() -> None:
             batch_op.add_column(
                 sa.Column('database', sa.String(length=64), server_default='', nullable=False)
             )
+    with op.batch_alter_table('restore', schema=None) as batch_op:
+        batch_op.add_column(sa.Column('stopped_by', sa.String(length=100), nullable=True))
+        batch_op.add_column(sa.Column('remains', sa.Text(), nullable=True))
     op.create_table('unfinished',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('run_id', sa.Integer(), nullable=False),
@@ -39,6 +42,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table('unfinished')
+    with op.batch_alter_table('restore', schema=None) as batch_op:
+        batch_op.drop_column('remains')
+        batch_op.drop_column('stopped_by')
     for table in ('restore', 'artifact'):
         with op.batch_alter_table(table, schema=None) as batch_op:
             batch_op.drop_column('database')

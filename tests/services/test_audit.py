@@ -245,7 +245,7 @@ def test_runs_restores_and_downloads_are_noted(app: Flask, tmp_path: Path) -> No
     artifacts.download(artifact.id).chunks.close()
     target = str(tmp_path / "new.db")
     restore_id = restores.request(artifact.id, target=target, source_id=None, requested_by="Mara")
-    restores.stop(restore_id)
+    restores.stop(restore_id, "Mara Lindqvist")
     assert [entry.action for entry in noted(start)] == [
         "run.started",
         "run.stopped",

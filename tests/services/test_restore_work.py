@@ -12,9 +12,13 @@ import pytest
 from psycopg import sql
 from sqlalchemy import delete, select, update
 
+from tests.backup.conftest import MariaScratch
 from tests.factories import make_channel, make_destination, make_source
-from tests.services.restoring import items, reload, sqlite_artifact, store
+from tests.services.restoring import fill, items, reload, sqlite_artifact, store
+from tests.services_needed import require_mariadb
 from webapp.backup.progress import Progress
+from webapp.backup.sources.base import Reader as Reading
+from webapp.backup.sources.mysql import Mysql
 from webapp.backup.sources.sqlite import Sqlite
 from webapp.core import clock
 from webapp.models.delivery import Delivery, EventRow
@@ -22,6 +26,8 @@ from webapp.models.job import DestinationRow, SourceRow
 from webapp.models.routing import GlobalChannel
 from webapp.models.run import ArtifactRow, Outcome, Restore
 from webapp.models.setting import Lease
+from webapp.notify.events.restore_failure import RestoreFailure
+from webapp.notify.message import Reader, Severity
 from webapp.services import processes, restore_work, restores
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
@@ -257,16 +263,17 @@ def test_passwords_never_reach_the_error_that_is_stored_and_sent(
 
 def test_a_restore_stopped_while_it_waits_is_never_begun(tmp_path: Path) -> None:
     restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
-    restores.stop(restore_id)
+    restores.stop(restore_id, "Mara Lindqvist")
 
     assert restore_work.claim() is None
 
     assert reload(restore_id).outcome == "cancelled"
     assert not (tmp_path / "restored.db").exists()
-    assert types() == []
+    assert "Mara Lindqvist cancelled the restore" in cancelled(restore_id)
+    assert "It had not begun, so the target is as it was." in cancelled(restore_id)
 
 
-def test_a_restore_stopped_on_the_way_leaves_nothing_and_publishes_nothing(
+def test_a_restore_stopped_on_the_way_leaves_nothing_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
@@ -276,7 +283,109 @@ def test_a_restore_stopped_on_the_way_leaves_nothing_and_publishes_nothing(
 
     assert (reload(restore_id).outcome, reload(restore_id).step) == ("cancelled", "Load")
     assert left_in(tmp_path) == []
-    assert types() == []
+    assert "in the step “Load”" in cancelled(restore_id)
+    assert f"Nothing of it was left: there is no {tmp_path / 'restored.db'}." in (
+        cancelled(restore_id)
+    )
+
+
+def cancelled(restore_id: int) -> str:
+    """Return the text of the one message, which is about a restore that was cancelled."""
+    (row,) = events()
+    event = RestoreFailure.from_payload(row.payload)
+    assert (row.type, event.restore_id) == ("restore_failure", restore_id)
+    said = event.say(Reader(timezone="UTC", base_url="https://b.example.org", instance="B"))
+    assert said.title.startswith("Restore cancelled: ")
+    assert (said.severity, said.error) == (Severity.WARNING, "")
+    assert reload(restore_id).stopped_by == "Mara Lindqvist"
+    return said.text
+
+
+def test_a_cancel_before_loading_touched_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
+    stop_when("Verify", restore_id, monkeypatch)
+    work()
+    assert "Nothing had been loaded, so the target is as it was." in cancelled(restore_id)
+
+
+def replacing(artifact: ArtifactRow, target: str, source_id: int | None = None) -> int:
+    return restores.request(
+        artifact.id,
+        target=target,
+        source_id=source_id,
+        requested_by="Mara Lindqvist",
+        overwrite=True,
+        confirm=target,
+    )
+
+
+def test_a_cancelled_replacement_leaves_the_old_file_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = fill(tmp_path / "live.db", rows=3)
+    restore_id = replacing(sqlite_artifact(tmp_path), str(target))
+    stop_when("Load", restore_id, monkeypatch)
+    work()
+    assert len(items(target)) == 3
+    assert f"{target} is as it was before." in cancelled(restore_id)
+
+
+def test_a_cancelled_trial_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = sqlite_artifact(tmp_path)
+    restore_id = restores.prove(artifact.id, requested_by="Mara")
+    stop_when("Count", restore_id, monkeypatch)
+    work()
+    assert "no database but the scratch database was touched" in cancelled(restore_id)
+
+
+@pytest.mark.postgres
+def test_a_cancelled_replacement_on_postgresql_leaves_the_old_database(
+    tmp_path: Path, databases: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _ = databases
+    artifact, _ = postgresql_artifact(tmp_path, name)
+    with psycopg.connect(dbname=name, **SERVER) as database:
+        database.execute("CREATE TABLE precious (n int)")
+    restore_id = replacing(artifact, name, only_source())
+    stop_when("Load", restore_id, monkeypatch)
+    work()
+    with psycopg.connect(dbname=name, **SERVER) as database:
+        database.execute("SELECT * FROM precious")
+    assert f"{name} is as it was before." in cancelled(restore_id)
+
+
+@pytest.fixture
+def maria() -> Iterator[MariaScratch]:
+    require_mariadb()
+    made = MariaScratch()
+    yield made
+    made.clean()
+
+
+def test_a_cancelled_replacement_on_mariadb_says_that_the_old_database_is_gone(
+    tmp_path: Path, maria: MariaScratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be renamed there, so the old one is dropped first."""
+    name = str(maria.database("CREATE TABLE item (n INT)").config["database"])
+    source = make_source(type="mysql", config=maria.login | {"database": name, "tls": "prefer"})
+    place = make_destination(config={"path": str(tmp_path / "backups")})
+    artifact = store(source, place, "shop/1.sql.gz")
+    restore_id = replacing(artifact, name, source.id)
+    load = Mysql.restore
+
+    def stopped(self: Mysql, stream: Reading, target: str, progress: Progress) -> None:
+        restores.stop(restore_id, "Mara Lindqvist")
+        progress.step("Load")  # hears it at once
+        load(self, stream, target, progress)
+
+    monkeypatch.setattr(Mysql, "restore", stopped)
+    work()
+    assert name not in maria.databases()
+    left = f"There is no {name} now. If there was one, it had been dropped for the restore"
+    assert left in cancelled(restore_id)
+    assert left in (reload(restore_id).remains or "")
 
 
 def stop_when(step: str, restore_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +394,7 @@ def stop_when(step: str, restore_id: int, monkeypatch: pytest.MonkeyPatch) -> No
     def press_stop(watch: restore_work.RestoreWatch, name: str) -> None:
         announce(watch, name)
         if name == step:
-            restores.stop(restore_id)
+            restores.stop(restore_id, "Mara Lindqvist")
             announce(watch, name)
 
     monkeypatch.setattr(restore_work.RestoreWatch, "step", press_stop)
@@ -399,7 +508,7 @@ def test_a_stop_is_heard_although_the_database_server_keeps_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def silent(self: Sqlite, _input: object, _target: str, progress: Progress) -> None:
-        restores.stop(restore_id)
+        restores.stop(restore_id, "Mara Lindqvist")
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             progress.check()

@@ -127,7 +127,7 @@ def test_a_type_that_this_version_lacks_is_said() -> None:
 
 def test_a_waiting_restore_is_stopped_at_once(tmp_path: Path) -> None:
     restore_id = ask(sqlite_artifact(tmp_path).id, tmp_path / "new.db")
-    assert restores.stop(restore_id).row.outcome == "cancelled"
+    assert restores.stop(restore_id, "Mara Lindqvist").row.outcome == "cancelled"
     assert reload(restore_id).outcome == "cancelled"
 
 
@@ -136,7 +136,7 @@ def test_a_running_restore_is_asked_to_stop(tmp_path: Path) -> None:
     with transaction() as session:
         session.execute(update(Restore).values(step="Load", owner="elsewhere:1:0-0"))
         leases.take(session, lease_name(restore_id), "elsewhere:1:0-0", LEASE)
-    assert restores.stop(restore_id).is_running
+    assert restores.stop(restore_id, "Mara Lindqvist").is_running
     assert reload(restore_id).stop_requested
 
 
@@ -145,7 +145,7 @@ def test_an_ended_restore_cannot_be_stopped(tmp_path: Path) -> None:
     restore_work.claim()
     restore_work.carry_out(restore_id)
     with pytest.raises(ConflictError, match="has ended"):
-        restores.stop(restore_id)
+        restores.stop(restore_id, "Mara Lindqvist")
     assert reload(restore_id).outcome == "success"
 
 
@@ -153,7 +153,7 @@ def test_a_restore_that_never_was_is_not_found() -> None:
     with pytest.raises(NotFoundError):
         restores.get(5)
     with pytest.raises(NotFoundError):
-        restores.stop(5)
+        restores.stop(5, "Mara Lindqvist")
 
 
 def add_restores(count: int) -> None:

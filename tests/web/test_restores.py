@@ -119,7 +119,7 @@ def test_cancel_works_without_javascript(operator: Browser, tmp_path: Path) -> N
     form = operator.get(f"/restores/{restore_id}").select_one("#stop-restore form")
     assert form is not None
     operator.post(str(form["action"]))
-    assert "Nothing of the target was left" in operator.follow().text
+    assert "It had not begun, so the target is as it was." in operator.follow().text
     assert reload(restore_id).outcome == "cancelled"
     operator.post(str(form["action"]), status=409)
 
@@ -127,7 +127,7 @@ def test_cancel_works_without_javascript(operator: Browser, tmp_path: Path) -> N
 def test_cancel_through_htmx_swaps_the_progress(operator: Browser, tmp_path: Path) -> None:
     restore_id = start(operator, tmp_path)
     partial = operator.htmx_post(f"/restores/{restore_id}/stop")
-    assert "Cancelled." in partial.text
+    assert "Cancelled by" in partial.text
     assert partial.select("[hx-trigger]") == []
 
 

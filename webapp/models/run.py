@@ -167,6 +167,10 @@ class Restore(Base):
     unlock: Mapped[str | None] = mapped_column(Text)
     """What opens an encrypted artifact, sealed; gone when the restore has ended."""
     stop_requested: Mapped[bool] = mapped_column(default=False)
+    stopped_by: Mapped[str | None] = mapped_column(String(100))
+    """The person who asked it to stop."""
+    remains: Mapped[str | None] = mapped_column(Text)
+    """Of a cancelled one: what is in its target now, as a sentence."""
     step: Mapped[str] = mapped_column(String(40), default="")
     """Where it is, and where it stopped; "" while it waits for its turn."""
     bytes_done: Mapped[int] = mapped_column(BigInteger, default=0)

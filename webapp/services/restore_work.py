@@ -16,7 +16,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from webapp.backup import trial
+from webapp.backup import remains, trial
 from webapp.backup.destinations.base import Destination
 from webapp.backup.errors import BackupError, CancelledError
 from webapp.backup.replace import Replacing
@@ -50,6 +50,10 @@ from webapp.services.transaction import reading, transaction
 logger = logging.getLogger(__name__)
 
 BEGIN: Final = "Start"
+LOAD: Final = "Load"
+SOMEBODY: Final = "Somebody"
+NOT_BEGUN: Final = "It had not begun, so the target is as it was."
+ONLY_A_TRIAL: Final = "It was on trial, so no database but the scratch database was touched."
 WITHOUT_SERVER: Final = frozenset({"sqlite"})
 """Types that are restored into a file of this machine, so no configured source is needed."""
 RECORD_AGAIN_AFTER: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)  # seconds
@@ -80,6 +84,7 @@ class _Result:
     outcome: Outcome
     step: str = ""
     error: str | None = None
+    left: str | None = None
     counts: Counts | None = None
 
 
@@ -147,7 +152,14 @@ def _insist(restore_id: int, result: _Result) -> None:
             with transaction() as session:
                 if result.counts is not None:
                     _note_proof(session, restore_id, result.counts)
-                record(session, restore_id, result.outcome, step=result.step, error=result.error)
+                record(
+                    session,
+                    restore_id,
+                    result.outcome,
+                    step=result.step,
+                    error=result.error,
+                    left=result.left,
+                )
             return
         except SQLAlchemyError:
             logger.exception("outcome of a restore not stored yet", extra={"restore": restore_id})
@@ -173,11 +185,12 @@ def recover() -> int:
     for restore_id in dead:
         with transaction() as session:
             row = session.get_one(Restore, restore_id)
-            record(session, restore_id, Outcome.INTERRUPTED, error=_killed(row.source_type))
+            record(session, restore_id, Outcome.INTERRUPTED, error=killed_words(row.source_type))
     return len(dead)
 
 
-def _killed(source_type: str) -> str:
+def killed_words(source_type: str) -> str:
+    """Return what a process that ended during the restore may have left."""
     kind = BY_TYPE.get(source_type)
     return KILLED if kind is None or kind.whole_when_named else KILLED_HALF
 
@@ -204,15 +217,16 @@ def record(
     *,
     step: str = "",
     error: str | None = None,
+    left: str | None = None,
 ) -> bool:
     """Record how it ended and publish the event; return False when it had ended before.
 
-    A cancelled restore publishes nothing: the person who stopped it knows.
+    `left` says of a cancelled one what is in its target.
     """
     ended = session.scalar(
         update(Restore)
         .where(Restore.id == restore_id, Restore.outcome == Outcome.RUNNING)
-        .values(outcome=outcome, finished_at=clock.now(), error=error, unlock=None)
+        .values(outcome=outcome, finished_at=clock.now(), error=error, remains=left, unlock=None)
         .returning(Restore.id)
         .execution_options(synchronize_session=False)
     )
@@ -228,17 +242,23 @@ def record(
         return True  # the next backup's message says it
     if outcome == Outcome.SUCCESS:
         outbox.publish(session, RestoreComplete(**_facts(row)))
-    elif outcome != Outcome.CANCELLED:
-        failure = RestoreFailure(
-            **_facts(row), step=row.step or BEGIN, error=error or "It failed without a word."
-        )
-        outbox.publish(session, failure)
+    else:
+        outbox.publish(session, _failure(row))
     return True
+
+
+def _failure(row: Restore) -> RestoreFailure:
+    facts = _facts(row) | {"step": row.step or BEGIN}
+    if row.outcome == Outcome.CANCELLED:
+        by = row.stopped_by or SOMEBODY
+        return RestoreFailure(**facts, error="", stopped_by=by, remains=row.remains or "")
+    return RestoreFailure(**facts, error=row.error or "It failed without a word.")
 
 
 def _attempt(restore_id: int, watch: RestoreWatch, shutting_down: Callable[[], bool]) -> _Result:
     """Restore; whatever happens becomes the result."""
     secrets: tuple[str, ...] = ()
+    parts: _Parts | None = None
     try:
         watch.check()
         parts = _open(restore_id)
@@ -247,7 +267,8 @@ def _attempt(restore_id: int, watch: RestoreWatch, shutting_down: Callable[[], b
     except CancelledError:
         if shutting_down():
             return _Result(outcome=Outcome.INTERRUPTED, step=watch.name, error=STOPPED)
-        return _Result(outcome=Outcome.CANCELLED, step=watch.name)
+        left = _remains(parts, watch.name)
+        return _Result(outcome=Outcome.CANCELLED, step=watch.name, left=left)
     except BackupError as error:
         return _failed(error.step or watch.name, str(error), secrets)
     except AppError as error:
@@ -257,6 +278,15 @@ def _attempt(restore_id: int, watch: RestoreWatch, shutting_down: Callable[[], b
         system_errors.report("Restore", error)
         return _failed(watch.name, system_errors.describe(error), secrets)
     return _Result(outcome=Outcome.SUCCESS, step=watch.name, counts=counts)
+
+
+def _remains(parts: _Parts | None, step: str) -> str:
+    """Say what a restore that was cancelled in this step has left."""
+    if parts is not None and parts.is_trial:
+        return ONLY_A_TRIAL
+    if parts is None or step != LOAD:
+        return remains.UNTOUCHED
+    return remains.look(parts.source, parts.target, overwrite=parts.overwrite)
 
 
 def _carry_out(parts: _Parts, watch: RestoreWatch) -> Counts | None:

@@ -263,8 +263,8 @@ def page(*, before: int = 0, after: int = 0) -> RestorePage:
     )
 
 
-def stop(restore_id: int) -> Progress:
-    """Stop a restore: at once while it waits, else within moments. Nothing of the target stays.
+def stop(restore_id: int, by: str) -> Progress:
+    """Stop a restore: at once while it waits, else within moments. Its end says what is left.
 
     Raises:
         ConflictError: it has ended.
@@ -276,10 +276,14 @@ def stop(restore_id: int) -> Progress:
             raise NotFoundError(GONE)
         if row.outcome != Outcome.RUNNING:
             raise ConflictError("The restore has ended already, so there is nothing to stop.")
-        row.stop_requested = True
+        row.stop_requested, row.stopped_by = True, row.stopped_by or by
         session.flush()
-        if not row.owner or restore_work.is_dead(session, row):
-            restore_work.record(session, restore_id, Outcome.CANCELLED)
+        if not row.owner:
+            left = restore_work.NOT_BEGUN
+            restore_work.record(session, restore_id, Outcome.CANCELLED, left=left)
+        elif restore_work.is_dead(session, row):
+            left = restore_work.killed_words(row.source_type)
+            restore_work.record(session, restore_id, Outcome.CANCELLED, left=left)
     return _progress(row)
 
 

@@ -23,6 +23,9 @@ ANSWER_SECONDS: Final = 600
 LONGEST_NAME: Final = 64  # characters
 MARKER: Final = "dbackup_restoring"
 """A table that is in a database while it is restored: without renaming, only this shows it."""
+_MARKED: Final = (
+    "SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+)
 WITHOUT_TRANSACTIONS: Final = ("MyISAM", "Aria", "MEMORY", "CSV", "ARCHIVE")
 
 
@@ -109,6 +112,11 @@ class Server:
         _require_name(name)
         with self.connected() as cursor:
             _require_free(cursor, name)
+
+    def is_being_restored(self, name: str) -> bool:
+        """Say whether a database has the mark of a restore that has not ended."""
+        with self.connected() as cursor:
+            return bool(_value(cursor, _MARKED, name, MARKER))
 
     @contextmanager
     def new_database(self, name: str) -> Iterator[None]:
@@ -206,10 +214,7 @@ def _require_free(cursor: "Cursor", name: str) -> None:
     query = "SELECT count(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s"
     if not _value(cursor, query, name):
         return
-    query = (
-        "SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
-    )
-    if _value(cursor, query, name, MARKER):
+    if _value(cursor, _MARKED, name, MARKER):
         raise BackupError(
             f"The database {name} was left by a restore that was broken off, or that runs just "
             f"now (it has the table {MARKER}). Drop it, or choose a new name."

@@ -223,7 +223,7 @@ def progress(restore_id: int) -> Response:
 @role_required(Role.OPERATOR)
 def stop(restore_id: int) -> Response:
     """Stop a restore."""
-    restore = restores.stop(restore_id)
+    restore = restores.stop(restore_id, person().name)
     if not htmx.is_htmx():
         words = "Stopping the restore." if restore.is_running else "The restore was cancelled."
         return htmx.go(url_for(".show", restore_id=restore_id), words)
