@@ -41,12 +41,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # not in batches: SQLite would make the tables anew, and forget what refers to them
     op.drop_table('unfinished')
-    with op.batch_alter_table('restore', schema=None) as batch_op:
-        batch_op.drop_column('remains')
-        batch_op.drop_column('stopped_by')
-    for table in ('restore', 'artifact'):
-        with op.batch_alter_table(table, schema=None) as batch_op:
-            batch_op.drop_column('database')
-    with op.batch_alter_table('run', schema=None) as batch_op:
-        batch_op.drop_column('databases')
+    op.drop_column('restore', 'remains')
+    op.drop_column('restore', 'stopped_by')
+    op.drop_column('restore', 'database')
+    op.drop_column('artifact', 'database')
+    op.drop_column('run', 'databases')

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from tests.services_needed import HOST, PORT, require_mariadb, require_postgres
 from webapp.app import create_app
 from webapp.backup import manifest
 from webapp.backup.destinations.local import Local
+from webapp.backup.errors import BackupError
 from webapp.backup.progress import Progress
+from webapp.backup.sources.base import Writer
 from webapp.backup.sources.postgresql import Postgresql
 from webapp.core import clock
 from webapp.models import db
@@ -178,6 +181,7 @@ def test_one_that_fails_makes_the_run_partial_and_is_named(world: World) -> None
     assert ended.error.startswith(f"{crm}: There is no database {crm}")
     assert [step["state"] for step in ended.steps] == ["done", "failed", "done"]
     assert ended.destinations[0]["stored"] is True
+    assert ended.destinations[0]["detail"] == "2 of 3 databases"
     assert published()[-1].type == "backup_partial"
     assert said() == f"2 of 3 databases of pg (PostgreSQL) were backed up, not {crm}."
     assert run_history.show(ended.id).kept == (blog, shop)
@@ -404,3 +408,52 @@ def test_an_opened_source_is_never_about_several(app: Flask) -> None:
     assert open_source(row).databases == ("a",)
     assert open_source(row, "b").databases == ("b",)
     assert open_source(row, "elsewhere").databases == ("a",)
+
+
+def test_a_destination_that_takes_some_of_it_is_named_with_what_it_lacks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_source(type="postgresql", name="pg", config=world.config())
+    places = [
+        make_destination(name=name, config={"path": str(world.folder / name)})
+        for name in ("nas", "attic")
+    ]
+    job = make_job(source_id=source.id, destinations=[place.id for place in places])
+    crm = world.names[1]
+    write = Local.open_write
+
+    def full(self: Local, key: str) -> AbstractContextManager[Writer]:
+        if self.root.name == "attic" and crm.replace("_", "-") in key:
+            raise BackupError("The disk is full.")
+        return write(self, key)
+
+    monkeypatch.setattr(Local, "open_write", full)
+    ended = run(job)
+    assert ended.outcome == Outcome.PARTIAL
+    assert ended.error == f"attic: {crm}: The disk is full."
+    nas, attic = ended.destinations
+    assert (nas["stored"], nas["detail"]) == (True, "")
+    assert attic["stored"] is False
+    assert attic["detail"] == f"2 of 3 databases\n{crm}: The disk is full."
+    assert said() == "pg (PostgreSQL) was backed up, but not stored at attic."
+    assert len(artifacts()) == 5
+
+
+def test_a_run_that_is_out_of_time_keeps_what_was_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blog, crm, shop = world.names
+    whole = Postgresql.dump
+
+    def dump(source: Postgresql, output: Any, progress: Progress) -> None:
+        if source.config["database"] == crm:
+            recorder = next(iter(runs._mine.recorders()))
+            recorder.time_out(timedelta(minutes=3))
+        whole(source, output, progress)
+
+    monkeypatch.setattr(Postgresql, "dump", dump)
+    ended = run(world.job(time_limit=3))
+    assert ended.outcome == Outcome.PARTIAL
+    assert "It ran longer than 3 min" in (ended.error or "")
+    assert said() == f"1 of 3 databases of pg (PostgreSQL) were backed up, not {crm}, {shop}."
+    assert [row.database for row in artifacts()] == [blog]

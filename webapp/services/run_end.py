@@ -203,7 +203,10 @@ def _over_all(run: Run, known: dict[str, Any]) -> dict[str, Any]:
         if found["id"] == known["id"]
     ]
     lacking = [f"{name}: {found['detail']}" for name, found in here if not found["stored"]]
-    return known | {"stored": bool(here) and not lacking, "detail": "\n".join(lacking)}
+    count = len(here) - len(lacking)
+    some = [f"{count} of {len(run.databases)} databases"] if count < len(run.databases) else []
+    detail = "\n".join((*some, *lacking)) if here else ""
+    return known | {"stored": bool(here) and not lacking, "detail": detail}
 
 
 def _settled(step: dict[str, Any]) -> dict[str, Any]:

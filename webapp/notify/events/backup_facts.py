@@ -82,4 +82,6 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _how(place: Mapping[str, Any]) -> str:
-    return "stored" if place["stored"] else place["detail"] or "not stored"
+    if place["stored"]:
+        return f"stored, {place['detail']}" if place["detail"] else "stored"
+    return place["detail"] or "not stored"
