@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from flask import Flask
 from psycopg import sql
 from sqlalchemy import delete, select, update
 
@@ -582,3 +584,23 @@ def test_the_figures_of_the_message_are_those_of_the_restore(tmp_path: Path) -> 
     took = (row.finished_at - row.started_at).total_seconds()
     assert events()[0].payload["seconds"] == pytest.approx(took)
     assert clock.now() >= row.finished_at
+
+
+def test_a_thread_that_comes_late_does_not_disown_the_restore(app: Flask, tmp_path: Path) -> None:
+    restore_id = asked_for(sqlite_artifact(tmp_path), tmp_path / "restored.db")
+    together = threading.Barrier(8)
+    got: list[int | None] = []
+
+    def claim() -> None:
+        with app.app_context():
+            together.wait(10)
+            got.append(restore_work.claim())
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(got, key=str) == [restore_id, *[None] * 7]
+    assert restore_work.recover() == 0
+    assert reload(restore_id).outcome == Outcome.RUNNING

@@ -6,6 +6,7 @@ process left is found when the next one starts.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ KILLED_HALF: Final = (
 
 _mine: Final[set[int]] = set()
 """The restores that threads of this process have taken."""
+_claiming = threading.Lock()  # a thread that loses a race must not disown the restore of the winner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,11 @@ class _Parts:
 
 def claim() -> int | None:
     """Take the oldest restore that waits for its turn; None when there is none."""
+    with _claiming:
+        return _claim()
+
+
+def _claim() -> int | None:
     waiting = (
         select(Restore.id)
         .where(Restore.outcome == Outcome.RUNNING, Restore.owner == "")
