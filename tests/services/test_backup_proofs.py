@@ -4,8 +4,9 @@ import io
 import json
 import secrets
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -110,6 +111,25 @@ def test_what_only_a_passphrase_opens_cannot_be_tried_by_schedule(job: Job) -> N
     with pytest.raises(InvalidError) as caught:
         jobs.save(job.id, values, version=1)
     assert caught.value.field == "prove_every"
+
+
+def test_a_table_that_only_its_program_can_read_does_not_fail_the_trial(
+    app: Flask, tmp_path: Path
+) -> None:
+    path = fill(tmp_path / "maps.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            """
+            PRAGMA writable_schema = ON;
+            INSERT INTO sqlite_master VALUES
+              ('table', 'near', 'near', 0, 'CREATE VIRTUAL TABLE near USING vec0(a)');
+            """
+        )
+    place = make_destination(config={"path": str(tmp_path / "nas")})
+    artifact = store(make_source(config={"path": str(path)}), place, "maps/1.sqlite.gz")
+    restores.prove(artifact.id, requested_by="Mara")
+    trial = carry_out()
+    assert (trial.error, trial.counts) == (None, [["item", 500]])
 
 
 # over a database that exists ------------------------------------------------------------------
@@ -275,6 +295,36 @@ def test_a_postgresql_database_in_use_is_replaced(
     assert ours(server) == []
 
 
+def test_a_postgresql_database_whose_users_come_back_at_once_is_replaced(
+    shop: tuple[str, SourceRow], tmp_path: Path
+) -> None:
+    name, source = shop
+    place = make_destination(config={"path": str(tmp_path / "nas")})
+    artifact = store(source, place, "shop/1.dump.gz")
+    ended, url = threading.Event(), f"host={HOST} port={PORT} user=postgres dbname={name}"
+
+    def work() -> None:  # as a pool of connections does
+        while not ended.is_set():
+            with suppress(psycopg.Error), psycopg.connect(url, autocommit=True) as user:
+                while not ended.is_set():
+                    user.execute("SELECT pg_sleep(0.05)")
+
+    users = [threading.Thread(target=work) for _ in range(6)]
+    for user in users:
+        user.start()
+    outcomes = []
+    for _ in range(3):
+        restores.request(
+            artifact.id, target=name, source_id=source.id, requested_by="Mara", overwrite=True,
+            confirm=name,
+        )  # fmt: skip
+        outcomes.append(carry_out().error)
+    ended.set()
+    for user in users:
+        user.join(20)
+    assert outcomes == [None, None, None]
+
+
 # MariaDB --------------------------------------------------------------------------------------
 
 
@@ -296,6 +346,8 @@ def maria(app: Flask) -> Iterator[tuple[str, SourceRow, Cursor]]:
         cursor.execute(f"CREATE DATABASE `{name}`")
         cursor.execute(f"CREATE TABLE `{name}`.item (id INT PRIMARY KEY)")
         cursor.execute(f"INSERT INTO `{name}`.item VALUES (1), (2), (3)")
+        cursor.execute(f"CREATE TABLE `{name}`.price (id INT) WITH SYSTEM VERSIONING")
+        cursor.execute(f"INSERT INTO `{name}`.price VALUES (1), (2)")
         yield (
             name,
             make_source(type="mysql", name="maria", config=login | {"database": name}),
@@ -316,7 +368,7 @@ def test_a_mariadb_backup_is_proven_and_restored_over_what_is_there(
     artifact = store(source, place, "shop/1.sql.gz")
     restores.prove(artifact.id, requested_by="Mara")
     trial = carry_out()
-    assert (trial.error, trial.counts) == (None, [["item", 3]])
+    assert (trial.error, trial.counts) == (None, [["item", 3], ["price", 2]])
     assert trials(cursor) == 0
     cursor.execute(f"DELETE FROM `{name}`.item")
     restores.request(

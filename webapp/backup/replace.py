@@ -6,8 +6,11 @@ MySQL and MariaDB cannot rename a database; there the old one is dropped before 
 import contextlib
 import os
 import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from webapp.backup.errors import BackupError
 from webapp.backup.files import sync_directory, words
@@ -17,6 +20,8 @@ from webapp.backup.sources.mysql import Mysql
 from webapp.backup.sources.postgresql import Postgresql
 from webapp.backup.sources.sqlite import Sqlite
 from webapp.backup.sources.sqlite_files import COMPANIONS
+
+DISCONNECT_EVERY: Final = 0.1  # seconds; a renaming waits for 5 at most
 
 
 class Replacing:
@@ -114,13 +119,10 @@ def _replace_postgresql(source: Postgresql, input: Reader, target: str, progress
     try:
         progress.check()
         with source.server.maintenance() as connection:
-            _disconnect(connection, target)
-            _run(connection, "ALTER DATABASE {} RENAME TO {}", target, old)
-            try:
+            # a renaming keeps newcomers out while it waits for the others to leave
+            with _without_users(source, target), connection.transaction():
+                _run(connection, "ALTER DATABASE {} RENAME TO {}", target, old)
                 _run(connection, "ALTER DATABASE {} RENAME TO {}", fresh, target)
-            except BaseException:
-                _run(connection, "ALTER DATABASE {} RENAME TO {}", old, target)
-                raise
             _disconnect(connection, old)
             _run(connection, "DROP DATABASE {}", old)
     except BaseException:
@@ -138,6 +140,28 @@ def drop(source: Source, name: str) -> None:
         elif isinstance(source, Mysql):
             with source.server.connected() as cursor:
                 cursor.execute(f"DROP DATABASE IF EXISTS {_quoted(name)}")
+
+
+@contextmanager
+def _without_users(source: Postgresql, name: str) -> Iterator[None]:
+    """Disconnect everybody from the database, again and again while the block runs: a pool of
+    connections comes back at once.
+    """
+    ended = threading.Event()
+
+    def work() -> None:
+        with contextlib.suppress(BackupError), source.server.maintenance() as connection:
+            while not ended.is_set():
+                _disconnect(connection, name)
+                ended.wait(DISCONNECT_EVERY)
+
+    thread = threading.Thread(target=work, name="disconnect users")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _disconnect(connection: Any, name: str) -> None:

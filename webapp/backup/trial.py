@@ -12,6 +12,7 @@ from webapp.backup.destinations.base import Destination
 from webapp.backup.errors import BackupError
 from webapp.backup.progress import Progress
 from webapp.backup.restore import restore
+from webapp.backup.sources import sqlite_files
 from webapp.backup.sources.base import Source
 from webapp.backup.sources.mysql import Mysql
 from webapp.backup.sources.postgresql import Postgresql
@@ -98,8 +99,14 @@ def _count_sqlite(target: str, progress: Progress) -> Counts:
             for name in names:
                 progress.check()
                 quoted = name.replace('"', '""')
-                (rows,) = connection.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()  # noqa: S608 - a quoted name
-                found.append((name, rows))
+                try:
+                    (rows,) = connection.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()  # noqa: S608 - a quoted name
+                except sqlite3.Error as error:
+                    if not sqlite_files.needs_its_program(error):
+                        raise
+                    progress.line("warning", f"The table {name} was not counted: {error}.")
+                else:
+                    found.append((name, rows))
         except sqlite3.Error as error:
             raise BackupError(f"The restored tables cannot be read: {error}.") from error
     return found
@@ -129,7 +136,7 @@ def _count_mysql(source: Mysql, target: str, progress: Progress) -> Counts:
     with source.server.connected(target) as cursor:
         cursor.execute(
             "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
-            "AND TABLE_TYPE = 'BASE TABLE' ORDER BY 1",
+            "AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY 1",
             (target,),
         )
         for (table,) in cursor.fetchall():

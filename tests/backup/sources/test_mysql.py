@@ -146,6 +146,21 @@ def test_a_restored_database_equals_the_dumped_one(maria: MariaScratch, local: L
     assert _facts(maria, target) == _facts(maria, source.config["database"])
 
 
+def test_the_history_of_versioned_tables_comes_along(maria: MariaScratch, local: Local) -> None:
+    source = maria.database(
+        "CREATE TABLE price (item INT, amount INT) WITH SYSTEM VERSIONING",
+        "INSERT INTO price VALUES (1, 10), (2, 20)",
+        "UPDATE price SET amount = 11 WHERE item = 1",
+        "DELETE FROM price WHERE item = 2",
+    )
+    target = maria.name()
+    _back_up(source, local)
+    _restore(source, local, target)
+    query = "SELECT *, row_start, row_end FROM price FOR SYSTEM_TIME ALL ORDER BY 1, 2, 3"
+    assert len(maria.rows(target, query)) == 3
+    assert maria.rows(target, query) == maria.rows(source.config["database"], query)
+
+
 def test_an_odd_name_and_a_nasty_password_work_and_stay_hidden(
     maria: MariaScratch, local: Local
 ) -> None:

@@ -136,6 +136,32 @@ def test_a_restored_database_equals_the_dumped_one(scratch: Scratch, local: Loca
     assert _facts(scratch, target) == _facts(scratch, source.config["database"])
 
 
+def test_the_sort_order_of_an_icu_database_is_kept(scratch: Scratch, local: Local) -> None:
+    name, target = scratch.name(), scratch.name()
+    scratch.run(
+        "postgres",
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' "
+        "LOCALE_PROVIDER icu ICU_LOCALE 'en-u-kn'",
+    )
+    scratch.run(name, "CREATE TABLE t AS SELECT 'a' || n AS a FROM generate_series(1, 12) n")
+    source = scratch.source(name)
+    back_up(
+        source,
+        [Place(1, "here", local)],
+        key="a.dump",
+        compression="none",
+        facts={},
+        progress=Watcher(),
+    )
+    restore(local, "a.dump", source=source, target=target, progress=Watcher())
+    query = "SELECT string_agg(a, ' ' ORDER BY a) FROM t"
+    with scratch.connect(name) as before, scratch.connect(target) as after:
+        row = after.execute(query).fetchone()
+        assert row == before.execute(query).fetchone()
+        assert row is not None
+        assert row[0].startswith("a1 a2 a3")
+
+
 @pytest.mark.parametrize(
     "name", ["dbname=postgres host=nowhere", "a \"b\" \\ 'c'", "postgresql://x"]
 )

@@ -156,6 +156,57 @@ def test_a_damaged_database_is_not_dumped_as_if_it_were_good(shop: Sqlite) -> No
         shop.dump(Collected(), Watcher())
 
 
+def _with_its_program(path: Path) -> None:
+    """Make a database that only its own program knows all about, as media servers do."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.create_collation("icu_root", lambda a, b: (a > b) - (a < b))
+        connection.create_function("title_sort", 1, lambda title: title, deterministic=True)
+        connection.executescript(
+            """
+            CREATE TABLE album (title TEXT COLLATE icu_root);
+            CREATE INDEX by_title ON album (title);
+            CREATE TABLE song (title TEXT);
+            CREATE INDEX by_song ON song (title_sort(title));
+            CREATE TABLE "pla""in" (x UNIQUE);
+            INSERT INTO album VALUES ('a'), ('b');
+            INSERT INTO song VALUES ('c');
+            INSERT INTO "pla""in" VALUES (1), (2), (3);
+            """
+        )
+        connection.commit()
+
+
+def test_what_only_its_program_knows_does_not_keep_a_database_from_being_dumped(
+    tmp_path: Path,
+) -> None:
+    _with_its_program(tmp_path / "media.db")
+    watcher, output = Watcher(), Collected()
+    Sqlite({"path": str(tmp_path / "media.db")}).dump(output, watcher)
+    warned = " ".join(words for level, words in watcher.lines if level == "warning")
+    assert "album" in warned
+    assert "icu_root" in warned
+    assert "song" in warned
+    assert "title_sort" in warned
+    assert "pla" not in warned
+    Sqlite({"path": "/"}).restore(io.BytesIO(output.data), str(tmp_path / "new.db"), Watcher())
+    assert _content(tmp_path / "new.db") == _content(tmp_path / "media.db")
+
+
+def test_damage_beside_what_only_its_program_knows_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "media.db"
+    _with_its_program(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    page = (roots['sqlite_autoindex_pla"in_1'] - 1) * size
+    content = bytearray(path.read_bytes())
+    content[page + size - 9 : page + size] = b"\x03\x03\x01\x01\x05\x03\x01\x01\x07"
+    path.write_bytes(content)
+    with pytest.raises(BackupError, match="damaged"):
+        Sqlite({"path": str(path)}).dump(Collected(), Watcher())
+
+
 def test_an_existing_target_is_refused_and_untouched(shop: Sqlite, tmp_path: Path) -> None:
     target = tmp_path / "there.db"
     target.write_bytes(b"precious")

@@ -13,7 +13,7 @@ from webapp.backup.progress import Progress
 from webapp.backup.sources import databases, options
 from webapp.backup.sources import mysql_clients as clients
 from webapp.backup.sources.base import Probe, Reader, Source, Writer
-from webapp.backup.sources.mysql_clients import MYSQL, Client
+from webapp.backup.sources.mysql_clients import MYSQL, Client, Version
 from webapp.backup.sources.mysql_form import MysqlForm
 from webapp.backup.sources.mysql_server import CONNECT_SECONDS, Server
 from webapp.backup.sources.mysql_stream import Renamed
@@ -68,6 +68,14 @@ class Mysql(Source):
                     "ENGINE=InnoDB changes that."
                 ),
             )
+        if not _knows_history(client, version) and (count := self.server.with_history()):
+            notes = (
+                *notes,
+                (
+                    f"{count} of the tables keep their history (system versioning). Only what "
+                    "they hold now is dumped: the history needs MariaDB 10.11 and its mariadb-dump."
+                ),
+            )
         return Probe(version=str(version), client=str(client), notes=notes)
 
     def total_size_hint(self) -> int | None:
@@ -76,7 +84,9 @@ class Mysql(Source):
 
     def dump(self, output: Writer, progress: Progress) -> None:
         """Stream the dump of one moment, with routines, triggers and events."""
-        client = clients.find(clients.DUMP, self.server.version())
+        version = self.server.version()
+        client = clients.find(clients.DUMP, version)
+        history = _knows_history(client, version) and self.server.with_history() > 0
         with self._defaults(client) as first, self._explained():
             command = [
                 client.path,
@@ -91,6 +101,7 @@ class Mysql(Source):
                 "--default-character-set=utf8mb4",
                 f"--max-allowed-packet={LARGEST_PACKET}",
                 *(("--set-gtid-purged=OFF",) if client.version.family == MYSQL else ()),
+                *(("--dump-history",) if history else ()),
                 *options.parse(self.config.get("flags") or "", options.MYSQL),
                 "--",
                 self.config["database"],
@@ -177,6 +188,10 @@ class Mysql(Source):
             return ["skip-ssl"]
         verified = "ssl-verify-server-cert" if mode == "verify-full" else ""
         return [*ca, "ssl", verified or "skip-ssl-verify-server-cert"]
+
+
+def _knows_history(client: Client, server: Version) -> bool:
+    return all(each.is_mariadb_since(10, 11) for each in (client.version, server))
 
 
 def _feed(child: Child, input: Reader, target: str) -> None:

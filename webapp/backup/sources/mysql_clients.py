@@ -30,6 +30,11 @@ class Version:
         """Return the first part."""
         return int(self.number.split(".")[0])
 
+    def is_mariadb_since(self, major: int, minor: int) -> bool:
+        """Say whether it is MariaDB of this version or newer."""
+        numbers = tuple(int(part) for part in self.number.split(".")[:2])
+        return self.family == MARIADB and numbers >= (major, minor)
+
     def __str__(self) -> str:
         return f"{self.family} {self.number}"
 

@@ -93,10 +93,19 @@ class Server:
         """Return how many tables cannot be read as they are at one moment."""
         query = (
             "SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
-            "AND TABLE_TYPE = 'BASE TABLE' AND ENGINE IN %s"
+            "AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND ENGINE IN %s"
         )
         with self.connected() as cursor:
             return int(_value(cursor, query, self.config["database"], WITHOUT_TRANSACTIONS))
+
+    def with_history(self) -> int:
+        """Return how many tables keep what their rows were before (system versioning)."""
+        query = (
+            "SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
+            "AND TABLE_TYPE = 'SYSTEM VERSIONED'"
+        )
+        with self.connected() as cursor:
+            return int(_value(cursor, query, self.config["database"]))
 
     def size(self) -> int:
         """Return about the size of the database's tables without their indexes."""

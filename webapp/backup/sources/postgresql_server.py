@@ -4,7 +4,7 @@ import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from webapp.backup.errors import BackupError
 from webapp.backup.reach import Reach
@@ -127,16 +127,34 @@ class Server:
         from psycopg import sql
 
         row = connection.execute(
-            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database "
+            "SELECT pg_encoding_to_char(encoding), to_jsonb(d) FROM pg_database d "
             "WHERE datname = %s",
             (self.config["database"],),
         ).fetchone()
         query = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
         if row is not None:
-            query += sql.SQL(" ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
-                *map(sql.Literal, row)
-            )
+            for option, value in _locale(row[0], row[1]):
+                query += sql.SQL(f" {option} {{}}").format(sql.Literal(value))
         connection.execute(query)
+
+
+def _locale(encoding: str, facts: Mapping[str, Any]) -> Iterator[tuple[LiteralString, str]]:
+    """Yield the options that give a new database the encoding and sort order of another.
+
+    `facts` is its row of pg_database, whose columns differ from version to version.
+    """
+    yield "ENCODING", encoding
+    yield "LC_COLLATE", facts["datcollate"]
+    yield "LC_CTYPE", facts["datctype"]
+    locale = facts.get("datlocale") or facts.get("daticulocale")  # since 17, since 15
+    if locale and facts.get("datlocprovider") == "i":
+        yield "LOCALE_PROVIDER", "icu"
+        yield "ICU_LOCALE", locale
+        if rules := facts.get("daticurules"):
+            yield "ICU_RULES", rules
+    elif locale and facts.get("datlocprovider") == "b":
+        yield "LOCALE_PROVIDER", "builtin"
+        yield "BUILTIN_LOCALE", locale
 
 
 def require_name(name: str) -> None:

@@ -31,6 +31,15 @@ _WORDS: Final = (
     ("readonly", "The server's user must be allowed to write in the directory of this database."),
 )
 
+_OF_ITS_PROGRAM: Final = (
+    "no such collation sequence",
+    "unknown function",
+    "no such function",
+    "no such module",
+    "unknown tokenizer",
+    "no such tokenizer",
+)
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
@@ -72,13 +81,49 @@ def check(path: Path, name: str, progress: Progress) -> None:
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
         connection.set_progress_handler(lambda: _is_cancelled(progress), STEPS_BETWEEN_LOOKS)
         try:
-            problems = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
+            problems = _problems(connection, progress)
         except sqlite3.Error as error:
             progress.check()
             raise explained(error, Path(name)) from error
-    if problems != ["ok"]:
+    if problems:
         found = " ".join(" ".join(problems).split())[:500]
         raise BackupError(f"{name} is damaged. SQLite says: {found}")
+
+
+def needs_its_program(error: sqlite3.Error) -> bool:
+    """Say whether SQLite lacks what only the program of the database brings along: a collation, a
+    function or a module of its own. Such a database is no less whole for that.
+    """
+    return any(sign in str(error) for sign in _OF_ITS_PROGRAM)
+
+
+def _problems(connection: sqlite3.Connection, progress: Progress) -> list[str]:
+    try:
+        return _checked(connection, "integrity_check(5)")
+    except sqlite3.Error as error:
+        if not needs_its_program(error):
+            raise
+    # one table that needs its program must not keep the others from being checked
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+    for (table,) in connection.execute(tables).fetchall():
+        quoted = str(table).replace('"', '""')
+        try:
+            if problems := _checked(connection, f'integrity_check("{quoted}")'):
+                return problems
+        except sqlite3.Error as error:
+            if not needs_its_program(error):
+                raise
+            progress.line(
+                "warning",
+                f"The table {table} was copied and not checked: SQLite says {error}, which only "
+                "the program that uses this database has.",
+            )
+    return []
+
+
+def _checked(connection: sqlite3.Connection, pragma: str) -> list[str]:
+    found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}")]
+    return [] if found == ["ok"] else found
 
 
 def require_new(target: str) -> Path:
