@@ -15,6 +15,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.factories import make_channel, make_destination, make_job, make_source
+from webapp.backup.errors import BackupError
 from webapp.backup.sources.sqlite import Sqlite
 from webapp.core import clock
 from webapp.core.errors import ConflictError, NotFoundError
@@ -363,6 +364,36 @@ def test_stop_ends_a_run_for_real_and_leaves_nothing(job: Job, at_work: int, she
     assert [path for path in shelf.rglob("*") if path.is_file()] == []
     assert [event.type for event in published()] == ["backup_cancelled"]
     assert "Stopped by Priya." in log(at_work)
+
+
+def test_what_fails_after_the_stop_is_told_as_cancelled(
+    app: Flask, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server did not answer, so somebody pressed Stop; then its time ran out."""
+    rows(job)
+    began, goes_on = threading.Event(), threading.Event()
+
+    def dump(*_: Any) -> None:
+        began.set()
+        assert goes_on.wait(10)
+        raise BackupError("The server does not answer.")
+
+    monkeypatch.setattr(Sqlite, "dump", dump)
+    run_id = runs.start(job.id, "manual", "Mara")
+    assert runs.claim() == run_id
+
+    def work() -> None:
+        with app.app_context():
+            runs.execute(run_id)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert began.wait(10)
+    runs.stop(run_id, "Priya")
+    goes_on.set()
+    thread.join(10)
+    assert stored(run_id).outcome == Outcome.CANCELLED
+    assert [event.type for event in published()] == ["backup_cancelled"]
 
 
 def test_a_stop_by_another_process_is_heard(at_work: int) -> None:

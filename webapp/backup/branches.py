@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from webapp.backup import manifest
 from webapp.backup.destinations.base import Destination
-from webapp.backup.errors import BackupError
+from webapp.backup.errors import BackupError, CancelledError
 from webapp.backup.sources.base import Writer
 
 STORED: Final = "stored "
@@ -73,6 +73,9 @@ class Branch:
             self.stored = True
         except BackupError as error:
             self.fail(error)
+        except CancelledError:
+            self.stored = True  # perhaps, or in a moment
+            raise
 
     def fail(self, error: BaseException) -> None:
         """Leave the way; nothing of the half file stays."""
@@ -92,12 +95,15 @@ class Branch:
         if not self.stored:
             return
         self.stored = False
-        try:
-            self.destination.delete(key + manifest.SUFFIX)
-            self.destination.delete(key)
+        is_gone = True
+        for name in (key + manifest.SUFFIX, key):
+            try:
+                self.destination.delete(name)
+            except BackupError as trouble:
+                is_gone = False
+                self.problem = f"{error} What was stored could not be deleted: {trouble}"
+        if is_gone:
             self.destination.journal.ended(STORED + key)
-        except BackupError as trouble:
-            self.problem = f"{self.problem} What was stored could not be deleted: {trouble}"
 
 
 class Fan:

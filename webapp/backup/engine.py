@@ -11,6 +11,7 @@ from webapp.backup.branches import Branch, Fan
 from webapp.backup.destinations.base import Destination
 from webapp.backup.encryption import PASSPHRASE, Encrypt, Encryption, leave_identity
 from webapp.backup.errors import BackupError
+from webapp.backup.heedful import Heedful, heed
 from webapp.backup.progress import Progress
 from webapp.backup.sources.base import Probe, Source, Writer
 from webapp.backup.steps import step
@@ -70,7 +71,9 @@ def back_up(
         BackupError: the dump failed, or no place took it; `step` says where.
         CancelledError: it was stopped; nothing stays at any place.
     """
-    fan = Fan([Branch(place.id, place.name, place.destination) for place in places])
+    heedful = [Heedful(place.destination, progress) for place in places]
+    pairs = zip(places, heedful, strict=True)
+    fan = Fan([Branch(place.id, place.name, destination) for place, destination in pairs])
     try:
         with step("Connect", progress):
             probe = _connect(source, progress)
@@ -86,12 +89,15 @@ def back_up(
         for branch in fan.branches:
             branch.withdraw(key, error)
         raise
+    finally:
+        for destination in heedful:
+            destination.close()
     _report(fan, progress)
     return Stored(key=key, size=fan.size, sha256=fan.sha256, manifest=values, places=_results(fan))
 
 
 def _connect(source: Source, progress: Progress) -> Probe:
-    probe = source.probe()
+    probe = heed(source.probe, progress)
     progress.line("info", f"{probe.version}{f', {probe.client}' if probe.client else ''}.")
     for note in probe.notes:
         progress.line("warning", note)
@@ -113,7 +119,7 @@ def _dump(
     fan.require_one()
     with _encrypted(fan, encryption) as output:
         compressor = COMPRESSORS[compression](output)
-        metered = Metered(compressor, progress, source.total_size_hint())
+        metered = Metered(compressor, progress, heed(source.total_size_hint, progress))
         source.dump(metered, progress)
         compressor.finish()
     progress.line("info", f"Dumped {text.size(metered.size)}, stored as {text.size(fan.size)}.")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from webapp.backup import encryption, manifest
 from webapp.backup.destinations.base import Destination
 from webapp.backup.errors import BackupError
+from webapp.backup.heedful import Heedful
 from webapp.backup.manifest import Manifest
 from webapp.backup.progress import Progress
 from webapp.backup.sources.base import Reader
@@ -43,16 +44,17 @@ def restore(
         BackupError: with the step that failed.
         CancelledError: it was stopped; nothing of the target stays.
     """
-    with step("Fetch", progress):
-        found = _fetch(destination, key, source)
-        keys = encryption.identities(found.encryption, unlock) if found.encryption else []
-    with step("Verify", progress):
-        _verify(destination, key, found, progress)
-    with step("Load", progress), destination.open_read(key) as reader:
-        counted = Counted(reader, progress, found.size)
-        with _decrypted(counted, keys) as clear:
-            dump = Bounded(decompressed(clear, found.compression), found.dump_size)
-            source.restore(dump, target, progress)
+    with closing(Heedful(destination, progress)) as heedful:
+        with step("Fetch", progress):
+            found = _fetch(heedful, key, source)
+            keys = encryption.identities(found.encryption, unlock) if found.encryption else []
+        with step("Verify", progress):
+            _verify(heedful, key, found, progress)
+        with step("Load", progress), heedful.open_read(key) as reader:
+            counted = Counted(reader, progress, found.size)
+            with _decrypted(counted, keys) as clear:
+                dump = Bounded(decompressed(clear, found.compression), found.dump_size)
+                source.restore(dump, target, progress)
 
 
 @contextmanager

@@ -128,6 +128,11 @@ class Recorder:
             self.time_limit_passed = limit
         self._stop.set()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Say whether the next `check` raises."""
+        return self._stop.is_set()
+
     def waits_for_stop(self, seconds: float) -> bool:
         """Wait, and return whether the run should stop."""
         return self._stop.wait(seconds)

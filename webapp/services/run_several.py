@@ -54,6 +54,8 @@ def carry_out(run_id: int, parts: Sequence[Part], recorder: Recorder) -> tuple[E
         except CancelledError:
             raise
         except AppError as error:
+            if recorder.is_stopping:  # what it failed of came of the stop
+                raise CancelledError(str(error)) from error
             step = error.step if isinstance(error, BackupError) else ""
             failed_step = failed_step or step or recorder.current_step
             words = recorder.masked(str(error))

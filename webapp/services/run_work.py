@@ -78,10 +78,11 @@ def work(run: Run, recorder: Recorder) -> End:
             end, good = _finished(stored, recorder), _places_of(stored)
     except CancelledError:
         return _stopped(run, recorder)
-    except BackupError as error:
-        return _failed(error.step or recorder.current_step, error, recorder)
     except AppError as error:
-        return _failed(recorder.current_step, error, recorder)
+        if recorder.is_stopping:  # what it failed of came of the stop, or does not matter any more
+            return _stopped(run, recorder)
+        step = error.step if isinstance(error, BackupError) else ""
+        return _failed(step or recorder.current_step, error, recorder)
     if end.again and run.attempt < run.attempts_allowed:
         return end  # the next attempt prunes
     return replace(end, pruned=_prune(plan, places, good, recorder))

@@ -6,9 +6,13 @@ nothing of another process or installation is ever taken for a leftover.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from flask import Flask, current_app
 from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from webapp.models.run import Unfinished
 from webapp.services.transaction import transaction
@@ -25,12 +29,13 @@ class Notes:
 
     def __init__(self, run_id: int, destination_id: int) -> None:
         self._run_id, self._destination_id = run_id, destination_id
+        self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
 
     def began(self, ref: str) -> None:
         """Note it."""
         row = Unfinished(run_id=self._run_id, destination_id=self._destination_id, ref=ref)
         try:
-            with transaction() as session:
+            with self._transaction() as session:
                 session.add(row)
         except SQLAlchemyError:
             logger.exception("beginning not noted", extra={"run": self._run_id})
@@ -38,7 +43,7 @@ class Notes:
     def ended(self, ref: str) -> None:
         """Forget it."""
         try:
-            with transaction() as session:
+            with self._transaction() as session:
                 session.execute(
                     delete(Unfinished).where(
                         Unfinished.run_id == self._run_id,
@@ -48,3 +53,9 @@ class Notes:
                 )
         except SQLAlchemyError:
             logger.exception("end not noted", extra={"run": self._run_id})
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        """Destinations are spoken to in threads of their own, which have no context."""
+        with self._app.app_context(), transaction() as session:
+            yield session
