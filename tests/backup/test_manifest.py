@@ -44,7 +44,17 @@ def test_a_good_one_is_read(place: Local) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b"[]", b"null", b"5", b"[" * 200_000, b'{"a":"' + b"x" * 5_000_000 + b'"}'),
+        *(
+            b"",
+            b"\0",
+            b"\xff\xfe",
+            b'{"a":' * 100_000,
+            b"[]",
+            b"null",
+            b"5",
+            b"[" * 200_000,
+            b'{"a":"' + b"x" * 5_000_000 + b'"}',
+        ),
         b'{"format":1,"size":' + b"9" * 6000 + b"}",
         *(
             json.dumps({name: value for name, value in GOOD.items() if name != missing}).encode()
@@ -53,12 +63,20 @@ def test_a_good_one_is_read(place: Local) -> None:
         *(
             json.dumps(GOOD | {name: value}).encode()
             for name, value in (
-                *(("size", value) for value in (float("inf"), float("nan"), -1, 10**30, "x", [])),
-                *(("created_at", value) for value in ("x", "99999-01-01", "2026-03-01", None)),
+                *(
+                    ("size", value)
+                    for value in (float("inf"), float("nan"), -1, 10**30, "x", "4", [])
+                ),
+                *(("created_at", value) for value in ("x", "99999-01-01", "2026-03-01", None, 5)),
                 *(("created_at", f"{year}-01-01T00:00:00+14:00") for year in ("0001", "9999")),
-                *(("source", value) for value in ([], "x", {"type": "s" * 21})),
+                *(("source", value) for value in ([], "x", {"type": "s" * 21}, {"type": {"a": 1}})),
                 *(("sha256", value) for value in ("\0", "x" * 64, "0" * 65, 5)),
-                *(("compression", "c" * 21), ("encryption", [1]), ("encryption", "age")),
+                *(
+                    ("compression", "c" * 21),
+                    ("compression", ["gzip"]),
+                    ("encryption", [1]),
+                    ("encryption", "age"),
+                ),
                 *(("dump_size", value) for value in ("x", float("inf"), -5, 10**30)),
             )
         ),

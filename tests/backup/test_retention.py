@@ -122,9 +122,16 @@ def test_grandfather_father_son_keeps_the_newest_of_each_period(local: Local) ->
 def test_days_are_those_of_the_zone(local: Local) -> None:
     late = _store(local, 1, hour=23)
     early = _store(local, 2, hour=1)
-    zone = ZoneInfo("Europe/Berlin")  # there both are on one day
-    planned = retention.plan(local, "shop/", Rules(daily=5), now=START, zone=zone)
+    now, zone = START + timedelta(days=9), ZoneInfo("Europe/Berlin")  # there both are on one day
+    planned = retention.plan(local, "shop/", Rules(daily=5), now=now, zone=zone)
     assert retention.doomed(planned) == (late,)
-    planned = retention.plan(local, "shop/", Rules(daily=5), now=START, zone=UTC)
+    planned = retention.plan(local, "shop/", Rules(daily=5), now=now, zone=UTC)
     assert retention.doomed(planned) == ()
     assert early not in retention.doomed(planned)
+
+
+def test_one_that_is_dated_in_the_future_pushes_nothing_out(local: Local) -> None:
+    """It was made while the clock was wrong; what comes after it is newer in truth."""
+    ahead, older, newest = _store(local, 9000), _store(local, 1), _store(local, 2)
+    assert pruned(local, "shop/", Rules(last=1)) == (older,)
+    assert {ahead, newest} <= set(_kept(local))

@@ -138,8 +138,9 @@ class _Files(paramiko.SFTPServerInterface):
         try:
             found = []
             for name in os.listdir(self._at(path)):
-                attributes = paramiko.SFTPAttributes.from_stat((self._at(path) / name).stat())
-                attributes.filename = name
+                attributes: Any = paramiko.SFTPAttributes.from_stat((self._at(path) / name).stat())
+                # names are bytes on the wire; this one may be no text
+                attributes.filename = name if name.isprintable() else os.fsencode(name)
                 found.append(attributes)
         except OSError as error:
             return paramiko.SFTPServer.convert_errno(error.errno or 0)

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from tests.factories import make_channel, make_destination, make_job, make_source
 from tests.services.restoring import fill
+from webapp.backup import retention
 from webapp.backup.errors import BackupError
 from webapp.backup.retention import LOCK, Rules
 from webapp.backup.sources.sqlite import Sqlite
@@ -264,3 +265,18 @@ def test_saving_a_job_keeps_the_rules_of_its_destinations(
 @pytest.fixture(autouse=True)
 def _fast_beats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_pulse, "BEAT", 0.05)
+
+
+def test_a_fault_of_ours_in_retention_does_not_undo_the_backup(
+    app: Flask, database: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise OverflowError("a date that nobody thought of")
+
+    monkeypatch.setattr(retention, "plan", stumble)
+    run_id = take(job_of(database, shelf, keep_last=1))
+    assert runs.execute(run_id) is Outcome.SUCCESS
+    assert types() == ["system_error", "backup_success"]
+    assert "older backups were not deleted" in log(run_id)
+    with reading() as session:
+        assert session.scalars(select(ArtifactRow.run_id)).all() == [run_id]

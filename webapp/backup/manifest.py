@@ -108,6 +108,9 @@ def parse(content: bytes) -> Manifest:
             made.tzinfo is not None
             and EARLIEST <= made.year <= LATEST
             and "format" in values
+            and isinstance(values["size"], int)
+            and isinstance(values["compression"], str)
+            and isinstance(values["source"]["type"], str)
             and 0 <= manifest.size <= LARGEST
             and 0 <= dump_size <= LARGEST
             and bool(_SHA256.fullmatch(manifest.sha256))

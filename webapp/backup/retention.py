@@ -11,6 +11,8 @@ from webapp.backup.errors import BackupError
 
 LOCK: Final = ".lock"
 """Suffix of the empty file beside an artifact that must not be deleted."""
+AHEAD: Final = timedelta(hours=1)
+"""How far the clocks of several machines may differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +83,10 @@ def plan(
 ) -> tuple[Kept, ...]:
     """Say what becomes of each whole backup under the prefix, newest first.
 
-    Counts only good ones (with a readable manifest and the size it states). The newest good one
-    and locked ones are kept, whatever the rules say. Files without a usable manifest are not
-    listed: they may be somebody else's, or a backup that is being verified.
+    Counts only good ones (with a readable manifest and the size it states). The newest good one,
+    locked ones and those that are dated in the future are kept, whatever the rules say. Files
+    without a usable manifest are not listed: they may be somebody else's, or a backup that is being
+    verified.
 
     The rules hold for each database by itself. A backup whose manifest names no database may be of
     any of them: it counts for each, and stays as long as it is kept for one.
@@ -147,6 +150,11 @@ def _reasons(
     found: tuple[Kept, ...], database: str, rules: Rules, now: datetime, zone: tzinfo
 ) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {each.key: [] for each in found}
+    # while a clock was wrong: they must not push out what is newer in truth
+    ahead = tuple(each for each in found if each.created_at > now + AHEAD)
+    for each in ahead:
+        reasons[each.key].append("dated in the future")
+    found = found[len(ahead) :]
     for number, each in enumerate(found):
         said = reasons[each.key]
         if each.locked:

@@ -192,9 +192,10 @@ def _prune(
             for key in _pruned(place, plan):
                 gone.append((place.id, key))
                 recorder.line("info", f"{place.name}: deleted {key}, which no rule keeps.")
-        except AppError as error:
-            recorder.line("warning", f"{place.name}: older backups were not deleted. {error}")
-            named = BackupError(recorder.masked(f"{plan.job.name} at {place.name}: {error}"))
+        except Exception as error:  # noqa: BLE001 - reported; a fault of ours undoes no good backup
+            said = str(error) if isinstance(error, AppError) else system_errors.describe(error)
+            recorder.line("warning", f"{place.name}: older backups were not deleted. {said}")
+            named = BackupError(recorder.masked(f"{plan.job.name} at {place.name}: {said}"))
             system_errors.report(RETENTION, named.with_traceback(error.__traceback__))
     return tuple(gone)
 

@@ -139,3 +139,17 @@ def test_a_read_only_file_system_is_said(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(BackupError, match="read-only"):
         Local({"path": str(small_disk)}).probe()
+
+
+def test_strange_files_of_others_do_not_hide_the_backups(local: Local) -> None:
+    with local.open_write("shop/1.gz") as writer:
+        writer.write(b"abc")
+    folder = local.root / "shop"
+    (folder / "loop").symlink_to("loop")
+    (folder / "new\nline").write_text("x")
+    (local.root / ".trash").mkdir()
+    (local.root / ".trash" / "old.gz").write_text("x")
+    with open(os.fsencode(folder) + b"/\xff\xfe.gz", "wb"):
+        pass
+    os.mkfifo(folder / "pipe")
+    assert [entry.key for entry in local.list()] == ["shop/1.gz"]

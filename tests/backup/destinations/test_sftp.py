@@ -236,3 +236,13 @@ def test_the_form_asks_for_a_way_to_sign_in_and_never_shows_the_key() -> None:
     assert not form.validate()
     assert list(form.errors) == ["host_key"]
     assert "secret" not in str(form.private_key())
+
+
+def test_a_name_that_is_no_text_is_said(server: SftpServer) -> None:
+    """The library cannot read it, and a listing ends there."""
+    target = place(server)
+    put(target, "shop/a.gz", b"a")
+    with open(os.fsencode(server.root) + b"/backups/here/shop/\xff\xfe.gz", "wb"):
+        pass
+    with pytest.raises(BackupError, match="not UTF-8"):
+        target.list()

@@ -23,6 +23,13 @@ class Entry:
     modified_at: datetime
 
 
+def is_key(key: str) -> bool:
+    """Say whether this can be a key: relative, and neither hidden nor beyond what can be shown."""
+    return not any(
+        part.startswith(".") or not part or not part.isprintable() for part in key.split("/")
+    )
+
+
 class Destination(ABC):
     """A configured place. Keys are relative, with slashes: "shop/2026-11-23.dump.gz".
 

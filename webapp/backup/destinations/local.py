@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import IO, Any, ClassVar, Final
 
 from webapp.backup import files
 from webapp.backup.destinations import probing
-from webapp.backup.destinations.base import Destination, Entry
+from webapp.backup.destinations.base import Destination, Entry, is_key
 from webapp.backup.destinations.local_form import LocalForm
 from webapp.backup.errors import BackupError
 from webapp.backup.files import words
@@ -124,20 +125,21 @@ class Local(Destination):
 
     def _entries(self) -> Iterator[Entry]:
         for path in self.root.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # deleted while we look
+            key = path.relative_to(self.root).as_posix()
+            # somebody else's: deleted while we look, a link to itself, a name that is no text
+            with contextlib.suppress(OSError):
                 status = path.stat()
-                if not path.name.startswith(".") and path.is_file():
+                if is_key(key) and stat.S_ISREG(status.st_mode):
                     yield Entry(
-                        path.relative_to(self.root).as_posix(),
+                        key,
                         status.st_size,
                         datetime.fromtimestamp(status.st_mtime, UTC),
                     )
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if any(part.startswith(".") or not part or not part.isprintable() for part in parts):
+        if not is_key(key):
             raise BackupError(f"{key!r} cannot be the name of a backup.")
-        return self.root.joinpath(*parts)
+        return self.root.joinpath(*key.split("/"))
 
 
 class _LocalWriter:

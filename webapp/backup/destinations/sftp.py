@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from webapp.backup.destinations import probing
-from webapp.backup.destinations.base import Destination, Entry
+from webapp.backup.destinations.base import Destination, Entry, is_key
 from webapp.backup.destinations.sftp_form import SftpForm
 from webapp.backup.destinations.sftp_session import Session
 from webapp.backup.errors import BackupError
@@ -108,7 +108,7 @@ class Sftp(Destination):
             found = [
                 entry
                 for entry in _walk(sftp, self._root, "", prefix)
-                if entry.key.startswith(prefix) and not entry.key.rpartition("/")[2].startswith(".")
+                if entry.key.startswith(prefix) and is_key(entry.key)
             ]
         return tuple(sorted(found, key=lambda entry: entry.key))
 
@@ -158,10 +158,9 @@ class Sftp(Destination):
         return str(self.config["path"]).rstrip("/") or "/"
 
     def _path(self, key: str) -> str:
-        parts = key.split("/")
-        if any(part.startswith(".") or not part or not part.isprintable() for part in parts):
+        if not is_key(key):
             raise BackupError(f"{key!r} cannot be the name of a backup.")
-        return "/".join((self._root, *parts))
+        return f"{self._root}/{key}"
 
 
 class _SftpWriter:

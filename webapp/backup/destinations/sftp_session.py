@@ -50,6 +50,11 @@ class Session:
             raise BackupError(
                 f"Cannot {doing}: the connection to {host} was lost.\n{error}".strip()
             ) from error
+        except UnicodeDecodeError as error:
+            raise BackupError(
+                f"Cannot {doing}: a file there has a name that is not UTF-8. Rename it, or choose "
+                "a directory for backups alone."
+            ) from error
         except TimeoutError as error:
             raise BackupError(
                 f"Cannot {doing}: {self._config['host']} does not answer any more."
