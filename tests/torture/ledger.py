@@ -65,7 +65,7 @@ class Ledger:
     def after_end(self, life: int, *, was_killed: bool) -> None:
         """Look at what the process left; nobody uses the database now."""
         found = self._look(f"after the end of {life}")
-        claimed = [row.id for row in found.deliveries.values() if row.state == State.SENDING]
+        claimed = [row.id for row in found.deliveries.values() if row.leased_until is not None]
         if was_killed:
             for delivery in claimed:
                 self.in_flight[delivery].add(life)
@@ -82,9 +82,7 @@ class Ledger:
         held = [
             row.id
             for row in found.deliveries.values()
-            if row.state == State.SENDING
-            and row.leased_until is not None
-            and row.lease_owner.split(":")[1] != str(pid)
+            if row.leased_until is not None and row.lease_owner.split(":")[1] != str(pid)
         ]
         self._none(held, f"after start {life}: still leased to a dead process")
 

@@ -1,26 +1,25 @@
 """Kills and restarts the server again and again, and has everything looked at after each."""
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from tests.torture import upgrades
 from tests.torture.ledger import CHANNELS, Ledger
 from tests.torture.peer import Recorder
 from tests.torture.points import POINTS, SIDES, Phase
-from tests.torture.victim import BEGUN, EVENT, REACHED, READY, STOPPING
+from tests.torture.victim import BEGUN, EVENT, REACHED, READY, STOPPING, Fate, live
 from webapp.app import create_app
 from webapp.core.settings import Settings
 from webapp.models import db
@@ -171,7 +170,7 @@ class Torture:
                 by_itself = life.ends_within(REACH_WITHIN if on_its_way else 0)
             else:
                 by_itself = life.ends_within(kill.after)
-        was_killed = life.process.returncode == -signal.SIGKILL
+        was_killed = life.process.exitcode == -signal.SIGKILL
         self._note(kill, tally, life, by_itself=by_itself, was_killed=was_killed)
         self._ledger.after_end(life.number, was_killed=was_killed)
 
@@ -180,7 +179,7 @@ class Torture:
         self._stop_in_peace()
         with self._life("none", 1, publishing=False) as life:
             if life.says(READY, REACH_WITHIN):
-                self._ledger.after_start(life.number, life.process.pid, self._revision)
+                self._ledger.after_start(life.number, life.pid, self._revision)
                 self._drain()
                 life.process.terminate()
             self._expect_peace(life)
@@ -202,21 +201,17 @@ class Torture:
         """See that a stop amid the traffic leaves no claim behind."""
         with self._life("none", 1) as life:
             if life.says(READY, REACH_WITHIN):
-                self._ledger.after_start(life.number, life.process.pid, self._revision)
+                self._ledger.after_start(life.number, life.pid, self._revision)
                 time.sleep(INSTANTS[Phase.RUNNING])
                 life.process.terminate()
             self._expect_peace(life)
         self._ledger.after_end(life.number, was_killed=False)
 
     def _expect_peace(self, life: "Life") -> None:
-        if (
-            life.ends_within(REACH_WITHIN)
-            and life.process.returncode == 0
-            and life.says(STOPPED, 1)
-        ):
+        if life.ends_within(REACH_WITHIN) and life.process.exitcode == 0 and life.says(STOPPED, 1):
             return
         how = f"{life.number} did not stop in peace and in time"
-        code = life.process.returncode
+        code = life.process.exitcode
         self._ledger.problems.append(f"{how} (status {code}): {self._last_words()}")
 
     def _not_reached(self) -> Iterator[str]:
@@ -238,7 +233,7 @@ class Torture:
         if not life.says(READY, REACH_WITHIN):
             self._ledger.problems.append(f"start {life.number} failed: {self._last_words()}")
             return False
-        self._ledger.after_start(life.number, life.process.pid, self._revision)
+        self._ledger.after_start(life.number, life.pid, self._revision)
         if kill.phase is Phase.STOP:
             life.process.terminate()
             return kill.after is None or life.says(STOPPING, REACH_WITHIN)
@@ -296,10 +291,14 @@ class Torture:
     def _life(self, point: str, passes: int, *, publishing: bool = True) -> Iterator["Life"]:
         self._lives += 1
         environ = self._environ | {"TORTURE_PUBLISH": "1" if publishing else "0"}
-        with (
-            (self._folder / "stderr").open("wb") as errors,
-            closing(Life(self._lives, point, passes, environ, errors)) as life,
-        ):
+        fate = Fate(
+            life=self._lives,
+            point=point,
+            passes=passes,
+            environ=environ,
+            errors=self._folder / "stderr",
+        )
+        with closing(Life(fate)) as life:
             yield life
 
     def _last_words(self) -> str:
@@ -315,22 +314,19 @@ class Torture:
 _INSTANTS: Final = frozenset(f"instant ({phase})" for phase in INSTANTS)
 
 
+_makers: Final = multiprocessing.get_context("forkserver")
+_makers.set_forkserver_preload(["tests.torture.victim"])  # importing it takes longer than starting
+
+
 class Life:
     """One process of the server, and what it said."""
 
-    def __init__(
-        self, number: int, point: str, passes: int, environ: Mapping[str, str], errors: IO[bytes]
-    ) -> None:
-        self.number = number
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-W", "ignore", "-m", "tests.torture.victim"),
-                *(str(number), point, str(passes)),
-            ],
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
+    def __init__(self, fate: Fate) -> None:
+        self.number = fate.life
+        self._output, output = _makers.Pipe(duplex=False)
+        self.process = _makers.Process(target=live, args=(fate, output))
+        self.process.start()
+        output.close()
         self._said: Counter[str] = Counter()
         self._news = threading.Condition()
         self._has_ended = False
@@ -338,14 +334,19 @@ class Life:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._news:
-                self._said[line.decode().strip()] += 1
-                self._news.notify_all()
+        with os.fdopen(os.dup(self._output.fileno())) as lines:
+            for line in lines:
+                with self._news:
+                    self._said[line.strip()] += 1
+                    self._news.notify_all()
         with self._news:
             self._has_ended = True
             self._news.notify_all()
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
 
     def says(self, words: str, seconds: float) -> bool:
         """Wait for a line; False: it ended or the time is over."""
@@ -359,14 +360,10 @@ class Life:
     def close(self) -> None:
         """Kill it if it runs still, and hear what it had to say."""
         self.process.kill()
-        self.process.wait()
+        self.process.join()
         self._reader.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self._output.close()
 
     def ends_within(self, seconds: float) -> bool:
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        self.process.join(seconds)
+        return self.process.exitcode is not None

@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.torture.__main__ import table
 from tests.torture.ledger import look
 from tests.torture.points import POINTS
 from tests.torture.rounds import REACH_WITHIN, Life, run
-from tests.torture.victim import READY
+from tests.torture.victim import READY, Fate
 from webapp.services import schema
 
 pytestmark = pytest.mark.crash
@@ -47,12 +48,13 @@ def test_an_upgrade_of_postgresql_that_is_killed_is_done_by_the_next_start() -> 
 def test_a_first_start_that_is_killed_is_finished_by_the_next(tmp_path: Path, point: str) -> None:
     environ = os.environ | {"DBACKUP_INSTANCE_PATH": str(tmp_path), "TORTURE_PUBLISH": "0"}
     passes = 30 if point == "statement:before" else 1
-    with (tmp_path / "stderr").open("wb") as errors:
-        with closing(Life(1, point, passes, environ, errors)) as first:
-            assert first.ends_within(REACH_WITHIN)
-            assert first.process.returncode == -signal.SIGKILL
-        with closing(Life(2, "none", 1, environ, errors)) as second:
-            assert second.says(READY, REACH_WITHIN), (tmp_path / "stderr").read_text()
-            found, whole = look(f"sqlite:///{tmp_path / 'dbackup.db'}")
+    killed = Fate(life=1, point=point, passes=passes, environ=environ, errors=tmp_path / "1.err")
+    with closing(Life(killed)) as first:
+        assert first.ends_within(REACH_WITHIN)
+        assert first.process.exitcode == -signal.SIGKILL
+    spared = replace(killed, life=2, point="none", errors=tmp_path / "2.err")
+    with closing(Life(spared)) as second:
+        assert second.says(READY, REACH_WITHIN), (tmp_path / "2.err").read_text()
+        found, whole = look(f"sqlite:///{tmp_path / 'dbackup.db'}")
     assert (found.revision, whole) == (schema.known()[-1], "ok")
     assert found.guarded, "the audit log cannot be changed"

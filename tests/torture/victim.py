@@ -1,7 +1,6 @@
 """The server, which publishes without pause and kills itself at a given point.
 
-Usage: python -m tests.torture.victim LIFE POINT PASS
-It kills itself when the point is passed for the PASSth time; "none" never comes. Nothing in the
+It kills itself when the point is passed for a given time; "none" never comes. Nothing in the
 product knows about points: they are laid around its functions here. It says on standard output how
 far it came.
 """
@@ -10,12 +9,13 @@ import functools
 import importlib
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,11 +58,12 @@ class Trap:
         self.name, _, self._side = point.partition(":")
         self._left = passes
         self._lock = threading.Lock()
-        self._armed = self.name not in POINTS or POINTS[self.name].phase is not Phase.STOP
+        self._phase = POINTS[self.name].phase if self.name in POINTS else None
+        self._armed = self._phase is Phase.START
 
-    def arm(self) -> None:
-        """Count from now on."""
-        self._armed = True
+    def begins(self, phase: Phase) -> None:
+        """Count from now on what is passed in that phase."""
+        self._armed = self._armed or self._phase is phase
 
     def passed(self, side: str) -> None:
         """Die if this was the pass to die at."""
@@ -122,7 +123,7 @@ def arm_at_the_stop(trap: Trap) -> None:
 
     def armed(*args: Any, **kwargs: Any) -> bool:
         say(STOPPING)
-        trap.arm()
+        trap.begins(Phase.STOP)
         return stop(*args, **kwargs)
 
     Running.stop = armed  # type: ignore[method-assign]
@@ -157,16 +158,34 @@ def publish(app: Flask, journal: Path, stop: threading.Event) -> None:
             stop.wait(PAUSE)
 
 
-def main() -> None:
-    """Serve, as `dbackup serve` does, on any free port."""
-    life, point, passes = sys.argv[1], sys.argv[2], int(sys.argv[3])
+@dataclass(frozen=True, kw_only=True)
+class Fate:
+    """What a process is to do, and where it ends."""
+
+    life: int
+    point: str
+    passes: int
+    environ: Mapping[str, str]
+    errors: Path
+    """Where its standard error goes."""
+
+
+def live(fate: Fate, output: Connection) -> None:
+    """Serve, as `dbackup serve` does, on any free port; in a process that was made for it."""
+    with fate.errors.open("wb") as errors:
+        os.dup2(errors.fileno(), 2)
+    os.dup2(output.fileno(), 1)
+    output.close()
+    os.environ.clear()
+    os.environ.update(fate.environ)
+    warnings.simplefilter("ignore")
     retry.STEPS = (timedelta(milliseconds=20),)  # type: ignore[misc]  # the wait is not what is tested
     if revisions := os.environ.get("TORTURE_REVISIONS"):
         schema.REVISIONS = Path(revisions)  # type: ignore[misc]  # those of a next version
-    trap = Trap(point, passes)
+    trap = Trap(fate.point, fate.passes)
     lay(trap)
     arm_at_the_stop(trap)
-    mark_calls(life)
+    mark_calls(str(fate.life))
     settings = replace(Settings.from_env(os.environ), port=0)
     stop = threading.Event()
     publishers: list[threading.Thread] = []
@@ -177,14 +196,13 @@ def main() -> None:
             publishers.append(threading.Thread(target=publish, args=(app, journal, stop)))
             publishers[0].start()
         say(READY)
+        trap.begins(Phase.RUNNING)
 
     when_all_runs(ready)
     say(BEGUN)
-    server.serve(settings)
-    stop.set()
-    for publisher in publishers:
-        publisher.join()
-
-
-if __name__ == "__main__":
-    main()
+    try:
+        server.serve(settings)
+    finally:
+        stop.set()
+        for publisher in publishers:
+            publisher.join()
