@@ -1,8 +1,11 @@
-"""Numbers that no database holds are no server errors."""
+"""Numbers and signs that no database holds are no server errors."""
 
 import pytest
+from flask import Flask
 
-from tests.browser import Browser
+from tests.browser import PASSWORD, Browser
+from tests.factories import make_user
+from webapp.models.user import Role
 
 HUGE = "99999999999999999999"
 
@@ -19,3 +22,26 @@ def test_nonsense_in_a_query_string_narrows_nothing(admin: Browser, value: str) 
         for name in ("before", "after", "job", "line"):
             admin.get(f"{page}?{name}={value}")
     assert admin.get(f"/restores/new?artifact={value}", 303) is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("/login", {"email": "mara\0@example.org", "password": PASSWORD}),
+        ("/login", {"email": "mara@example.org", "password": "a\0b"}),
+        ("/login", {"email\0": "mara@example.org"}),
+    ],
+)
+def test_a_form_with_nul_is_refused(postgres_app: Flask, path: str, data: dict[str, str]) -> None:
+    make_user(email="mara@example.org", role=Role.ADMIN)
+    Browser(postgres_app).post(path, data, 400)
+
+
+@pytest.mark.parametrize(
+    "path", ["/deliveries/%00", "/deliveries?q=%00", "/channels?q=a%00b", "/channels?test=%00"]
+)
+def test_an_address_with_nul_is_refused(postgres_app: Flask, path: str) -> None:
+    make_user(email="mara@example.org", role=Role.ADMIN)
+    browser = Browser(postgres_app)
+    browser.sign_in("mara@example.org")
+    browser.get(path, 400)

@@ -1,12 +1,14 @@
 """What every answer says about its own safety, CSRF, proxies, and where scripts come from."""
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
+from werkzeug.datastructures import MultiDict
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp.core.settings import HTMX_INTEGRITY, PROJECT_ROOT, Settings
@@ -71,6 +73,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    app.before_request(_refuse_nul)
     headers = _headers(htmx)
 
     @app.after_request
@@ -80,6 +83,19 @@ def init_app(app: Flask, settings: Settings) -> None:
         if request.is_secure:
             response.headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
         return _cache(response)
+
+
+def _refuse_nul() -> None:
+    """Answer 400 to what no text can hold: PostgreSQL has no place for it, whatever the field."""
+    texts = [request.path, *_values(request.args), *_values(request.form)]
+    if any("\0" in text for text in texts):
+        abort(400)
+
+
+def _values(pairs: MultiDict[str, str]) -> Iterator[str]:
+    for name, value in pairs.items(multi=True):
+        yield name
+        yield value
 
 
 def _htmx_url(settings: Settings) -> str:
