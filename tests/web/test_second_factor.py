@@ -158,6 +158,20 @@ def test_guessing_codes_waits(app: Flask, mara: Browser) -> None:
     half_way(app).post("/login/code", {"code": codes[0]}, 429)
 
 
+def test_guesses_at_codes_from_elsewhere_do_not_keep_the_owner_out(
+    app: Flask, mara: Browser
+) -> None:
+    _, codes = set_up(mara)
+    mara.post("/logout")
+    elsewhere = half_way(app)
+    for number in range(5):
+        elsewhere.post("/login/code", {"code": f"{number:06}"}, 422)
+    elsewhere.post("/login/code", {"code": codes[0]}, 429)
+    mara.sign_in(MARA)
+    mara.post("/login/code", {"code": codes[0]})
+    assert mara.last.location == "/"
+
+
 def test_the_code_must_follow_the_password_within_five_minutes(
     app: Flask, mara: Browser, at: Callable[[timedelta], None]
 ) -> None:

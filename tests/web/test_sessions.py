@@ -177,6 +177,28 @@ def test_a_sensitive_change_asks_for_the_password_after_ten_minutes(
     admin.follow()
 
 
+def test_what_is_sensitive_asks_again(admin: Browser, later: Callable[[timedelta], None]) -> None:
+    views = admin.app.view_functions
+    asking = {name for name, view in views.items() if hasattr(view, "needs_confirmation")}
+    assert asking == {
+        *("settings_config.create", "settings_config.index"),
+        *("settings_config.save_plan", "security.save"),
+        *("second_factor.disable", "second_factor.enable"),
+        *("second_factor.index", "second_factor.new_codes"),
+        *("users.edit", "users.end_sessions", "users.new"),
+        *("users.reset_second_factor", "users.set_active"),
+    }
+    form = {"csrf_token": admin.token()}
+    later(timedelta(minutes=11))
+    for rule in admin.app.url_map.iter_rules():
+        if rule.endpoint in asking:
+            path = str(rule).replace("<int:user_id>", "1")
+            for method in (rule.methods or set()) & {"GET", "POST"}:
+                admin._open(path, method=method, data=form if method == "POST" else None)
+                assert admin.last.status_code == 303, path
+                assert admin.last.location.startswith("/profile/confirm"), path
+
+
 def test_the_password_given_again_makes_the_old_cookie_worthless(
     admin: Browser, later: Callable[[timedelta], None]
 ) -> None:

@@ -44,7 +44,7 @@ def check(email: str, password: str, visitor: Visitor) -> User:
     """
     with reading() as session:
         user = session.scalar(select(User).where(User.email_key == email_key(email)))
-    key = _password_key(email, user, visitor)
+    key = _key("password", user.id if user else None, email_key(email), visitor)
     _begin(key, email, visitor)
     right = passwords.matches(user.password_hash if user else None, password)
     fresh = passwords.hashed(password) if right and _outdated(user) else ""
@@ -67,7 +67,7 @@ def check_code(user_id: int, version: int, code: str, visitor: Visitor) -> str:
             changed since the password was checked (no field).
         TooManyError: too many wrong codes came before.
     """
-    key = f"code:{user_id}"
+    key = _key("code", user_id, str(user_id), visitor)
     with reading() as session:
         email = session.scalar(select(User.email).where(User.id == user_id)) or ""
     _begin(key, email, visitor)
@@ -120,15 +120,15 @@ def first(user: User, visitor: Visitor) -> SignedIn:
     return SignedIn(user=user, token=token)
 
 
-def _password_key(email: str, user: User | None, visitor: Visitor) -> str:
-    """Return what wrong passwords count for: the account, or this browser if it is known there.
+def _key(what: str, user_id: int | None, name: str, visitor: Visitor) -> str:
+    """Return what wrong tries count for: the account, or this browser if it is known there.
 
     So whoever guesses from elsewhere makes others wait, and not the account's owner.
     """
     device = visitor.device
-    if user is not None and device is not None and device.user_id == user.id:
-        return f"device:{device.name}"
-    return f"password:{email_key(email)}"
+    if device is not None and device.user_id == user_id:
+        return f"device:{what}:{device.name}"
+    return f"{what}:{name}"
 
 
 def _begin(key: str, email: str, visitor: Visitor) -> None:

@@ -89,6 +89,7 @@ class PlanForm(Form):
 
 @bp.post("/schedule")
 @role_required(Role.ADMIN)
+@confirmation_required
 def save_plan() -> Response:
     """Store when configuration backups are made."""
     form = PlanForm()
