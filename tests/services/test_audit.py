@@ -27,6 +27,9 @@ from webapp.services import (
     audit_watch,
     channel_edits,
     config_backups,
+    config_schedule,
+    explorer,
+    heartbeat,
     job_notifications,
     jobs,
     key_rotation,
@@ -278,6 +281,42 @@ def test_rotation_reseals_second_factors_and_names_no_change(app: Flask) -> None
     assert [entry.action for entry in noted(start)] == ["secrets.rotated"]
     with reading() as session:
         assert session.get_one(User, user.id).totp_secret != user.totp_secret
+
+
+def test_sealed_settings_only_say_that_they_changed(app: Flask) -> None:
+    place = make_destination()
+    start = last_id()
+    heartbeat.save("https://hc-ping.com/5f1d7a2c")
+    config_schedule.save(
+        enabled=True,
+        schedule="0 3 * * *",
+        destination_id=place.id,
+        keep_last=3,
+        sealed=True,
+        typed="a long passphrase",
+    )
+    written = [f"{entry.before} {entry.after}" for entry in noted(start)]
+    assert len(written) >= 4
+    assert not any("gAAAA" in words for words in written), "what is sealed outlives its key here"
+    start = last_id()
+    key_rotation.reseal()
+    assert [entry.action for entry in noted(start)] == ["secrets.rotated"]
+
+
+def test_what_people_do_to_backups_is_noted(app: Flask, tmp_path: Path) -> None:
+    artifact = sqlite_artifact(tmp_path)
+    place, key = artifact.destination_id, artifact.key
+    with transaction() as session:
+        session.delete(session.merge(artifact))
+    start = last_id()
+    with audit.acting(MARA):
+        explorer.import_(place)
+        explorer.set_locked(place, key, True)
+        explorer.set_locked(place, key, False)
+        explorer.remove(place, key, key.rpartition("/")[2])
+    done = [(entry.user_name, entry.action, entry.object) for entry in noted(start)]
+    verbs = ("imported", "locked", "unlocked", "deleted")
+    assert done == [("Mara", f"artifact.{verb}", key) for verb in verbs]
 
 
 def test_a_change_that_is_rolled_back_leaves_no_entry(app: Flask) -> None:

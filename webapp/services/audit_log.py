@@ -48,7 +48,10 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         *("configuration.exported", "configuration.imported", "secrets.rotated", "audit.exported"),
         "heartbeat.changed",
     ),
-    "data": ("artifact.downloaded", "restore.requested", "restore.stopped"),
+    "data": (
+        *(f"artifact.{done}" for done in ("downloaded", "imported", "locked", "unlocked")),
+        *("artifact.deleted", "restore.requested", "restore.stopped"),
+    ),
 }
 """What the page offers to narrow to, and the actions of each."""
 COLUMNS: Final = (

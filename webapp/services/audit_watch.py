@@ -19,12 +19,14 @@ from webapp.models.routing import GlobalChannel, JobChannel
 from webapp.models.run import Restore, Run, Trigger
 from webapp.models.setting import Setting
 from webapp.models.user import User
-from webapp.services import audit, config_secrets
+from webapp.services import audit, config_schedule, config_secrets, heartbeat
 from webapp.services.audit import CHANGED
 from webapp.services.config_secrets import Kind
 from webapp.services.installation import installation
 
 BOOKKEEPING: Final = frozenset({"id", "version", "created_at", "summary"})
+SEALED_SETTINGS: Final = frozenset({heartbeat.KEY, config_schedule.SECRET})
+"""Settings whose value is sealed; sealing one anew is no change."""
 SECRET_WORDS: Final = ("hash", "secret", "identity", "password", "passphrase", "token")
 
 
@@ -160,6 +162,9 @@ def _facts(row: Any, watch: Watch, change: str) -> tuple[dict[str, Any], dict[st
         if column == "config" and watch.sealed is not None:
             was, is_ = _opened(old), _opened(now)
             _configs(watch.sealed, row.type, was, is_, change, before, after)
+        elif isinstance(row, Setting) and row.key in SEALED_SETTINGS:
+            if change != "changed" or _opened(old) != _opened(now):
+                before[column], after[column] = CHANGED if old else None, CHANGED if now else None
         elif any(word in column for word in SECRET_WORDS):
             if change == "changed" and old != now:
                 before[column.removesuffix("_hash")] = after[column.removesuffix("_hash")] = CHANGED

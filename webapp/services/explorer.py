@@ -17,6 +17,7 @@ from webapp.backup.retention import LOCK
 from webapp.core.errors import AppError, ConflictError, InvalidError, NotFoundError
 from webapp.models.job import DestinationRow, Job
 from webapp.models.run import ArtifactRow, Outcome, Restore
+from webapp.services import audit
 from webapp.services.artifacts import type_label
 from webapp.services.destinations import open_destination
 from webapp.services.transaction import reading, transaction
@@ -136,6 +137,8 @@ def import_(destination_id: int, key: str | None = None) -> tuple[int, ...]:
     with transaction() as session:
         made = [_add(session, destination_id, each, stated) for each, stated in found]
         session.flush()
+        for row in made:
+            audit.note(session, "artifact.imported", row.key, after={"destination": place.name})
         return tuple(row.id for row in made)
 
 
@@ -152,6 +155,7 @@ def set_locked(destination_id: int, key: str, locked: bool) -> None:
             writer.write(b"This backup is locked: DBackup does not delete it.\n")
     elif not locked:
         destination.delete(key + LOCK)
+    audit.note_alone("artifact.locked" if locked else "artifact.unlocked", key)
 
 
 def remove(destination_id: int, key: str, typed: str) -> None:
@@ -183,6 +187,7 @@ def remove(destination_id: int, key: str, typed: str) -> None:
                 ArtifactRow.destination_id == destination_id, ArtifactRow.key == key
             )
         )
+        audit.note(session, "artifact.deleted", key, before={"destination": destination_id})
     logger.info("backup deleted by hand", extra={"destination": destination_id, "key": key})
 
 
