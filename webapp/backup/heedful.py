@@ -8,6 +8,7 @@ waits its turn in that thread, until the destination answers or its own time lim
 import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from webapp.backup.sources.base import Reader, Writer
 Result = TypeVar("Result")
 POLL_SECONDS: Final = 0.2  # how fast a stopped run is noticed while a destination is silent
 TIDY_SECONDS: Final = 3.0  # how long a destination may take to tidy up before it is left to itself
+ON_THE_WAY: Final = 4  # pieces; a handover for each would cost the dump its pace on a busy machine
 STILL_BUSY: Final = "The destination does not answer. What is left there is deleted when it does."
 
 
@@ -54,7 +56,9 @@ class Heedful(Destination):
         opened = self._inner.open_write(key)
         writer = self._entered(opened)
         try:
-            yield _Writer(self._done, writer)
+            heedful = _Writer(self._begun, self._waited, writer)
+            yield heedful
+            heedful.settle()
         except BaseException as error:
             why = error
             self._tidied(lambda: _left(opened, why))
@@ -162,11 +166,29 @@ def _left(opened: Any, error: BaseException) -> None:
 
 
 class _Writer:
-    def __init__(self, done: Callable[[Callable[[], Any]], Any], inner: Writer) -> None:
-        self._done, self._inner = done, inner
+    """Lets a few pieces be on their way; trouble with one is raised by a later call."""
+
+    def __init__(
+        self,
+        begun: "Callable[[Callable[[], int]], Future[int]]",
+        waited: "Callable[[Future[int]], int]",
+        inner: Writer,
+    ) -> None:
+        self._begun, self._waited, self._inner = begun, waited, inner
+        self._on_the_way: deque[Future[int]] = deque()
 
     def write(self, data: bytes, /) -> int:
-        return int(self._done(lambda: self._inner.write(data)))
+        self._on_the_way.append(self._begun(lambda: self._inner.write(data)))
+        while self._on_the_way[0].done() or len(self._on_the_way) > ON_THE_WAY:
+            self._waited(self._on_the_way.popleft())
+            if not self._on_the_way:
+                break
+        return len(data)
+
+    def settle(self) -> None:
+        """Wait for all of them."""
+        while self._on_the_way:
+            self._waited(self._on_the_way.popleft())
 
 
 class _Reader:
