@@ -65,7 +65,7 @@ def test_filters_live_in_the_address(admin: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["before=x", "after=-1", "before=99999999999999999999", "person=%00", "action='--"]
+    "query", ["before=x", "after=-1", "before=99999999999999999999", "action='--"]
 )
 def test_nonsense_in_the_address_is_no_error(admin: Browser, query: str) -> None:
     admin.get(f"/settings/audit?{query}")
