@@ -14,6 +14,7 @@ from webapp.services.leftovers import Sweeper
 
 logger = logging.getLogger(__name__)
 
+FIRST_LOOK: Final = 1.0  # seconds after the start; the first pages come first
 LOOK_EVERY: Final = 20.0  # seconds
 COMPONENT: Final = "Clean-up"
 
@@ -38,6 +39,7 @@ class Leftovers:
 
     def _run(self) -> None:
         sweeper = Sweeper()
+        self._stopping.wait(FIRST_LOOK)
         with self._app.app_context():
             while not self._stopping.is_set():
                 try:
