@@ -58,6 +58,28 @@ def test_a_time_that_autumn_repeats_is_due_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("zone", "after", "due"),
+    [
+        ("Africa/Cairo", "2026-04-23T20:00", ["Fri 24 01:30 +0300", "Sat 25 00:30 +0300"]),
+        ("Asia/Beirut", "2026-03-28T20:00", ["Sun 29 01:30 +0300", "Mon 30 00:30 +0300"]),
+        ("Australia/Lord_Howe", "2026-10-03T12:00", ["Sun 04 00:30 +1030", "Mon 05 00:30 +1100"]),
+    ],
+)
+def test_a_time_that_is_skipped_at_midnight_is_not_lost(
+    zone: str, after: str, due: list[str]
+) -> None:
+    assert times("30 0 * * *", 2, after, zone) == due
+
+
+def test_the_day_after_a_long_leap_is_whole() -> None:
+    """There the clocks go two hours ahead."""
+    assert times("0 */2 * * 1-5", 2, "2026-03-28T20:00", "Antarctica/Troll") == [
+        "Mon 30 00:00 +0200",
+        "Mon 30 02:00 +0200",
+    ]
+
+
 def test_every_hour_stays_every_hour_in_autumn() -> None:
     assert times("0 * * * *", 4, "2026-10-24T23:30") == [
         "Sun 25 02:00 +0200",

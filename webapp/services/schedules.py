@@ -1,17 +1,19 @@
 """When a job is due: a cron expression in a time zone, as a trigger of the scheduler."""
 
-from datetime import UTC, datetime, timedelta
+from bisect import bisect_left
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.cron import CronTrigger
 
 from webapp.core import clock
 from webapp.services import cron
 from webapp.services.cron import Cron
 
-_NAMES: Final = tuple(day[:3].lower() for day in cron.WEEKDAYS)
+LONGEST_WAIT: Final = 50 * 366  # days; a 29 February on a certain weekday may take 40 years
+DAYS_KNOWN: Final = 8
+_DAY: Final = timedelta(days=1)
 _MOMENT: Final = timedelta(microseconds=1)
 
 
@@ -53,40 +55,48 @@ class JobTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler publishes no 
     """
 
     def __init__(self, parsed: Cron, zone: ZoneInfo) -> None:
-        self._zone = zone
-        self._every_hour = parsed.hour.open
-        self._triggers = [CronTrigger.from_crontab(text, zone) for text in _crontabs(parsed)]
+        self._cron, self._zone = parsed, zone
+        # a schedule of every hour means both hours where the clocks repeat one
+        self._folds = (0, 1) if parsed.hour.open else (0,)
+        self._known: dict[date, list[datetime]] = {}
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
     ) -> datetime | None:
-        """Return the next moment, or None when there is none."""
-        while True:
-            found = [each.get_next_fire_time(previous_fire_time, now) for each in self._triggers]
-            due: datetime | None = min(
-                (moment for moment in found if moment is not None), default=None
-            )
-            if due is None:
-                return None
-            instant = due.astimezone(UTC)
-            local = instant.astimezone(self._zone)  # a skipped wall time becomes a real one
-            if self._every_hour or not local.fold:
-                return local
-            previous_fire_time, now = None, instant + _MOMENT
+        """Return the first moment from `now` on, or None when there is none."""
+        start = now if previous_fire_time is None else min(now, previous_fire_time + _MOMENT)
+        day = start.astimezone(self._zone).date() - _DAY  # its skipped times may be due today
+        for _ in range(LONGEST_WAIT):
+            if self._is_on(day):
+                times = self._times(day)
+                if (at := bisect_left(times, start)) < len(times):
+                    return times[at].astimezone(self._zone)
+            day += _DAY
+        return None
+
+    def _is_on(self, day: date) -> bool:
+        cron = self._cron
+        if day.month not in cron.month.values:
+            return False
+        by_day, by_weekday = (
+            day.day in cron.day.values,
+            day.isoweekday() % 7 in cron.weekday.values,
+        )
+        return by_day or by_weekday if cron.either_day else by_day and by_weekday
+
+    def _times(self, day: date) -> list[datetime]:
+        """Return the moments of a day, in order; a skipped wall time becomes a real one."""
+        if day not in self._known:
+            found = {
+                datetime.combine(day, time(hour, minute, fold=fold), self._zone).astimezone(UTC)
+                for hour in self._cron.hour.values
+                for minute in self._cron.minute.values
+                for fold in self._folds
+            }
+            if len(self._known) > DAYS_KNOWN:
+                self._known.clear()
+            self._known[day] = sorted(found)
+        return self._known[day]
 
     def __str__(self) -> str:
-        return " or ".join(map(str, self._triggers))
-
-
-def _crontabs(parsed: Cron) -> list[str]:
-    """Return expressions in APScheduler's terms: it counts weekdays from Monday, so they are
-    named, and it wants the day of the month and the weekday both, so "either" needs two.
-    """
-    minute, hour, day, month = (
-        ",".join(map(str, field.values))
-        for field in (parsed.minute, parsed.hour, parsed.day, parsed.month)
-    )
-    weekday = ",".join(_NAMES[value] for value in parsed.weekday.values)
-    if parsed.either_day:
-        return [f"{minute} {hour} {day} {month} *", f"{minute} {hour} * {month} {weekday}"]
-    return [f"{minute} {hour} {day} {month} {weekday}"]
+        return cron.describe(self._cron)
