@@ -51,7 +51,8 @@ def test_a_list_of_databases_is_typed_tested_and_shown_again(
     field.fill("\n".join(names))
     page.get_by_role("button", name="Test connection").click()
     expect(page.locator("#draft-test")).to_contain_text("Both databases were found")
-    assert violations(page) == []
+    if javascript:  # the checker is a script itself
+        assert violations(page) == []
     page.get_by_role("button", name="Save source").click()
     expect(page.get_by_role("row", name="Shop")).to_contain_text(", ".join(names))
     page.get_by_role("link", name="Shop", exact=True).click()
