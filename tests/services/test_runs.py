@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -24,7 +25,7 @@ from webapp.models.job import Job, SourceRow
 from webapp.models.routing import Condition, JobChannel
 from webapp.models.run import ArtifactRow, Outcome, Run, RunLine
 from webapp.models.setting import Lease
-from webapp.services import processes, runs
+from webapp.services import processes, run_settings, runs
 from webapp.services.transaction import reading, transaction
 
 
@@ -272,6 +273,20 @@ def test_waiting_runs_are_taken_in_turn(job: Job, database: Path, shelf: Path) -
     other = make_job(source_id=job.source_id, destinations=[])
     first, second = runs.start(job.id, "manual", "M"), runs.start(other.id, "schedule")
     assert [runs.claim(), runs.claim(), runs.claim()] == [first, second, None]
+
+
+def test_the_runs_of_other_processes_count(job: Job) -> None:
+    run_settings.save(2)
+    for _ in range(2):
+        other = make_job(source_id=job.source_id, destinations=[])
+        run_id = runs.start(other.id, "schedule")
+        with transaction() as session:  # this test runner's parent lives as long as it does
+            session.get_one(Run, run_id).owner = processes._name(os.getppid())
+    waits = runs.start(job.id, "manual", "Mara")
+    assert runs.claim() is None
+    with transaction() as session:
+        session.get_one(Run, run_id).outcome = Outcome.SUCCESS
+    assert runs.claim() == waits
 
 
 def test_a_thread_that_comes_late_does_not_disown_the_run(app: Flask, job: Job) -> None:

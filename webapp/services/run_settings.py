@@ -14,7 +14,7 @@ MOST: Final = 16
 
 
 def at_once() -> int:
-    """Return how many runs one process carries out at once."""
+    """Return how many runs all processes together carry out at once."""
     with reading() as session:
         return load(session)
 

@@ -11,7 +11,7 @@ import time
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,7 @@ from webapp.core import clock, text
 from webapp.core.errors import ConflictError, NotFoundError
 from webapp.models.job import DestinationRow, Job, JobDestination, SourceRow
 from webapp.models.run import Outcome, Run, RunLine, Trigger
-from webapp.services import bells, leases, processes, run_end, run_work, system_errors
+from webapp.services import bells, leases, processes, run_end, run_settings, run_work, system_errors
 from webapp.services.run_end import End, lease_name
 from webapp.services.run_log import Recorder
 from webapp.services.run_pulse import LEASE, Pulse
@@ -158,27 +158,37 @@ def _claim() -> int | None:
     )
     with reading() as session:
         found = session.execute(waiting).one_or_none()
-    if found is None:
-        return None
+        if found is None or _are_enough(session):
+            return None
     run_id, job_id, attempt, started_at = found
     _mine.add(run_id)
     with transaction() as session:
-        taken = session.scalar(
-            update(Run)
-            .where(Run.id == run_id, Run.outcome == Outcome.RUNNING, Run.owner == "")
-            .values(
-                owner=processes.owner(),
-                started_at=clock.now() if attempt == 1 else started_at,
-                not_before=None,
-                error=None,
+        taken = (
+            None
+            if _are_enough(session)
+            else session.scalar(
+                update(Run)
+                .where(Run.id == run_id, Run.outcome == Outcome.RUNNING, Run.owner == "")
+                .values(
+                    owner=processes.owner(),
+                    started_at=clock.now() if attempt == 1 else started_at,
+                    not_before=None,
+                    error=None,
+                )
+                .returning(Run.id)
             )
-            .returning(Run.id)
         )
         if taken is not None and job_id is not None:
             leases.seize(session, lease_name(job_id), processes.owner(), LEASE)
     if taken is None:
         _mine.remove(run_id)
     return taken
+
+
+def _are_enough(session: Session) -> bool:
+    """Say whether as many runs are at work, in all processes, as the settings allow."""
+    working = select(func.count()).where(Run.outcome == Outcome.RUNNING, Run.owner != "")
+    return (session.scalar(working) or 0) >= run_settings.load(session)
 
 
 def execute(run_id: int) -> Outcome:
