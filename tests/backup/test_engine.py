@@ -163,6 +163,26 @@ def test_a_place_that_cannot_be_opened_does_not_stop_the_others(
     assert [place.stored for place in stored.places] == [False, True]
 
 
+class Closed(Local):
+    """A place whose leftovers may not be listed."""
+
+    def sweep(self) -> int:
+        raise BackupError("It does not let this key list uploads.")
+
+
+def test_leftovers_that_may_not_be_listed_fail_no_backup(tmp_path: Path, shop: Sqlite) -> None:
+    closed = Closed({"path": str(tmp_path / "closed")})
+    stored = back_up(
+        shop,
+        [Place(1, "Closed", closed)],
+        key=KEY,
+        compression="gzip",
+        facts={},
+        progress=Watcher(),
+    )
+    assert [place.stored for place in stored.places] == [True]
+
+
 def test_when_no_place_takes_it_the_dump_stops_early(tmp_path: Path) -> None:
     full, watcher = Full({"path": str(tmp_path / "full")}), Watcher()
     with pytest.raises(BackupError, match="place 1: Cannot write") as caught:

@@ -1,6 +1,7 @@
 """Writing the same bytes to several destinations, of which any may fail."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -10,6 +11,8 @@ from webapp.backup import manifest
 from webapp.backup.destinations.base import Destination
 from webapp.backup.errors import BackupError, CancelledError
 from webapp.backup.sources.base import Writer
+
+logger = logging.getLogger(__name__)
 
 STORED: Final = "stored "
 """Before the key of a file in a journal: it has its name, and not yet its manifest."""
@@ -47,6 +50,9 @@ class Branch:
         self._key = key
         try:
             self.destination.sweep()
+        except BackupError as error:  # a right that writing does not need, or somebody's odd file
+            logger.warning("%s: leftovers not looked for: %s", self.name, error)
+        try:
             self._opened = self.destination.open_write(key)
             self._writer = self._opened.__enter__()
         except BackupError as error:

@@ -137,8 +137,11 @@ class S3(Destination):
         """Abort uploads of ours that were begun more than a day ago and never ended."""
         bucket, count = self.config["bucket"], 0
         with words(f"clean up {bucket}", self.config):
-            found = self._client.list_multipart_uploads(Bucket=bucket, Prefix=self._key(""))
-            for upload in found.get("Uploads", ()):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=bucket, Prefix=self._key(""), PaginationConfig={"PageSize": PAGE_SIZE}
+            )
+            found = [upload for page in pages for upload in page.get("Uploads", ())]
+            for upload in found:
                 is_old = clock.now() - upload["Initiated"] > LEFT_AFTER
                 if is_old and _OURS.fullmatch(upload["Key"]):
                     self._client.abort_multipart_upload(
