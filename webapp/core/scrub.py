@@ -267,16 +267,22 @@ _PAIRS: Final[tuple[_RULE, ...]] = (
     ),
 )
 _RULES: Final = tuple(
-    (hints, re.compile(pattern), replacement)
+    (frozenset(hints), re.compile(pattern), replacement)
     for hints, pattern, replacement in (*_ADDRESSES, *_SHAPES, *_HEADERS, *_COMMANDS, *_PAIRS)
 )
 
 
+_ALL_HINTS: Final = frozenset(hint for hints, _, _ in _RULES for hint in hints)
+
+
 def scrub(text: str) -> str:
     """Return the text without what looks like a credential."""
+    if not text:
+        return text
     lowered = text.lower()
+    present = {hint for hint in _ALL_HINTS if hint in lowered}
     for hints, pattern, replacement in _RULES:
-        if any(hint in lowered for hint in hints):  # most texts need none of the patterns
+        if not hints.isdisjoint(present):  # most texts need none of the patterns
             text = pattern.sub(replacement, text)
     return text
 

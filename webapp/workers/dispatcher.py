@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -29,7 +30,11 @@ logger = logging.getLogger(__name__)
 
 POLL: Final = 2.0  # seconds; finds what other processes published and rings that were lost
 BATCH: Final = 64  # rows claimed at once
-LANE_FULL: Final = 16  # claims waiting in a lane; above it the lane gets no more
+LANE_FULL: Final = (16, 64)
+"""Claims waiting in a lane, above which it gets no more: the most for a channel that is so fast
+that it would run dry while the pump goes round. Slow ones hold few: each claim keeps the settings
+of its channel as they were when it was made."""
+LANE_SECONDS: Final = 0.05  # of work in a lane; a round takes about 40 ms while results come in
 RENEW_EVERY: Final = 15.0  # seconds, a third of the lease
 LONGEST_ATTEMPT: Final = 180.0
 """Seconds. Each call of an attempt ends after 30 by itself; what lasts longer than all of them is a
@@ -68,6 +73,8 @@ class Dispatcher:
         self._work = threading.Condition(self._lock)
         self._lanes: dict[int, deque[Claim]] = {}
         """What waits, by channel. A lane is here while a sender drives it or it is ready."""
+        self._pace: dict[int, timedelta] = {}
+        """How long the latest attempt of each lane took."""
         self._ready: deque[int] = deque()
         """Lanes that wait for a sender."""
         self._held: dict[str, Claim] = {}
@@ -235,8 +242,14 @@ class Dispatcher:
             if since <= now < until
         }
         with self._lock:
-            full = [lane for lane, waiting in self._lanes.items() if len(waiting) >= LANE_FULL]
+            full = [lane for lane, waiting in self._lanes.items() if self._is_full(lane, waiting)]
         return [*full, *self._parked]
+
+    def _is_full(self, lane: int, waiting: Collection[Claim]) -> bool:
+        """Say whether a lane has work for a while (the lock is held)."""
+        least, most = LANE_FULL
+        took = self._pace.get(lane, timedelta.max).total_seconds()
+        return len(waiting) >= min(max(least, LANE_SECONDS / max(took, 1e-6)), most)
 
     def _hand_out(self, claimed: list[Claim]) -> None:
         with self._work:
@@ -298,6 +311,7 @@ class Dispatcher:
             waiting = self._lanes[lane]
             if not waiting:
                 del self._lanes[lane]
+                self._pace.pop(lane, None)
                 return None
             claim = waiting.popleft()
             self._sending[threading.current_thread()] = _Sending(lane, claim, time.monotonic())
@@ -314,6 +328,7 @@ class Dispatcher:
             self._results.append(result)
             if self._sending.pop(threading.current_thread(), None) is None:
                 return False
+            self._pace[lane] = result.took
             if broke and not result.claim.is_test:
                 self._dropped.extend(self._lanes[lane])
                 self._lanes[lane].clear()

@@ -544,8 +544,11 @@ def _may_be_token(part: str) -> bool:
     return len(part) >= 16 or (len(part) >= 8 and mixed)
 
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(value).encode()
 
 
 def _default_body(message: Message) -> dict[str, Any]:
