@@ -28,8 +28,8 @@ def opened(chromium: str, url: str, htmx: bytes, cookie: str = "") -> Iterator[P
         browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGS))
         context = browser.new_context(bypass_csp=True)
         context.route(HTMX_URL, lambda route: route.fulfill(body=htmx, headers=_HEADERS))
-        if cookie:
-            name, _, value = cookie.partition("=")
+        for pair in filter(None, cookie.split("; ")):
+            name, _, value = pair.partition("=")
             context.add_cookies([{"name": name, "value": value, "url": url}])
         page = context.new_page()
         page.goto(url)
