@@ -57,8 +57,8 @@ def test_the_sentence_names_who_hears_of_it_and_why_others_do_not() -> None:
 
 def test_direct_mail_is_part_of_the_sentence() -> None:
     alerts = make_channel(name="Ops alerts")
-    people = "ops@example.org and 1 more by mail.example.org"
-    mail = make_channel(name="Post", type="email", config={}, summary=people)
+    people = "ops@example.org and 1 more"
+    mail = make_channel(name="Post", type="email", config={}, summary=f"{people} by mail.example")
     select(alerts, mail, mode="user_only")
     assert sentence() == ("Would go now only to the person concerned, as direct mail through Post.")
     select(alerts, mail, mode="admin_and_user")

@@ -446,7 +446,7 @@ def _choice(row: Any, fallback: str, rest: timedelta | None) -> ChannelChoice:
         failing=row.failing_since is not None,
         broken=row.broken_at is not None,
         fallback=fallback if row.broken_at is not None else "",
-        people=row.summary if kind and kind.names_people else "",
+        people=kind.people_in(row.summary) if kind else "",
         rest=rest,
     )
 

@@ -80,8 +80,6 @@ class Channel(ABC):
     """See webapp/notify/channels/fields.py for how a page uses it."""
     recipients_apart: ClassVar[bool] = False
     """True when each of `recipients` gets a delivery of its own, with its own attempts."""
-    names_people: ClassVar[bool] = False
-    """True when what `summarize` returns names the persons that the channel writes to."""
     rate: ClassVar[Rate | None] = None
     bundle_characters: ClassVar[int] = 3000
     """How long the lines of a message that names several events may be in all, so that none is cut
@@ -95,6 +93,11 @@ class Channel(ABC):
     @abstractmethod
     def summarize(cls, config: Mapping[str, Any]) -> str:
         """Return what may be shown of the configuration, shortened: "webhook …/1174…"."""
+
+    @classmethod
+    def people_in(cls, _summary: str) -> str:
+        """Return what a summary says of whom the channel writes to; "" where it is one room."""
+        return ""
 
     @property
     @abstractmethod

@@ -161,7 +161,6 @@ class Email(Channel):
         "password instead of your own."
     )
     form: ClassVar = EmailForm
-    names_people: ClassVar[bool] = True
     rate: ClassVar[Rate | None] = Rate(seconds=1.0, burst=10)
     troubles: ClassVar[tuple[Trouble, ...]] = (
         Trouble(
@@ -235,6 +234,11 @@ class Email(Channel):
         people = list(config.get("recipients") or ())
         more = f" and {len(people) - 1} more" if len(people) > 1 else ""
         return f"{people[0] if people else 'nobody'}{more} by {config.get('host', '')}"
+
+    @classmethod
+    def people_in(cls, summary: str) -> str:
+        """Return the recipients without the server."""
+        return summary.rpartition(" by ")[0]
 
     @property
     def target(self) -> str:

@@ -207,7 +207,6 @@ class Sms(Channel):
     )
     form: ClassVar = SmsForm
     recipients_apart: ClassVar[bool] = True
-    names_people: ClassVar[bool] = True
     rate: ClassVar[Rate | None] = Rate(seconds=1.0, burst=10)
     troubles: ClassVar[tuple[Trouble, ...]] = (
         Trouble(
@@ -292,6 +291,11 @@ class Sms(Channel):
         sender = str(config.get("sender") or "")
         shown = f"{sender[:6]}…" if len(sender) > 11 else sender
         return f"…{people[0][-4:] if people else 'nobody'}{more} from {shown}"
+
+    @classmethod
+    def people_in(cls, summary: str) -> str:
+        """Return the numbers without the sender."""
+        return summary.rpartition(" from ")[0]
 
     @property
     def target(self) -> str:
