@@ -22,7 +22,7 @@ LOGIN = "user_login"
 
 
 def sentence(key: str = LOGIN) -> str:
-    return settings.one(key).event.goes_to
+    return settings.one(key).event.goes_to(names_people=True)
 
 
 def select(*rows: ChannelRow, mode: str = "disabled") -> None:
@@ -69,6 +69,12 @@ def test_direct_mail_is_part_of_the_sentence() -> None:
     with transaction() as session:
         session.get_one(ChannelRow, mail.id).enabled = False
     assert event_words.NO_DIRECT in sentence()
+
+
+def test_who_may_not_read_channels_does_not_read_whom_they_write_to() -> None:
+    select(make_channel(name="Post", type="email", config={}, summary="a@example.org by mail"))
+    assert "a@example.org" in settings.one(LOGIN).event.goes_to(names_people=True)
+    assert settings.one(LOGIN).event.goes_to(names_people=False) == "Would go now to Post."
 
 
 def test_a_channel_that_rests_gets_it_later(monkeypatch: pytest.MonkeyPatch) -> None:

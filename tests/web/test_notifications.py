@@ -547,3 +547,10 @@ def test_a_page_where_the_channels_have_hostile_names_shows_them_as_text(admin: 
     settings.choose_global([channel.id])
     page = admin.get(PAGE)
     assert words(one(page, ".token .strong")) == name
+
+
+def test_viewers_do_not_read_whom_mail_goes_to(operator: Browser, viewer: Browser) -> None:
+    mail = make_channel(name="Post", type="email", config={}, summary="ops@example.org by mail")
+    settings.choose_global([mail.id])
+    assert "Post (ops@example.org)" in words(operator.get(PAGE))
+    assert "ops@example.org" not in viewer.get(PAGE).get_text()

@@ -5,7 +5,7 @@ both keep theirs. The rules of routing are in services/routing.py; this is what 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from typing import Any, Final
@@ -139,13 +139,15 @@ class EventSetup:
         mails = (channel for channel in self.channels if channel.type == EMAIL)
         return next((channel for channel in mails if channel.works), None)
 
-    @property
-    def goes_to(self) -> str:
-        """Where the event would go now and to whom, in words."""
+    def goes_to(self, *, names_people: bool) -> str:
+        """Return where the event would go now, in words, and to whom for readers who may know."""
         if not self.enabled:
             return event_words.OFF
         mode = self.notify_user if self.offers_direct else None
-        return event_words.goes_to(self.channels, mode, self.direct_channel)
+        shown = self.channels
+        if not names_people:
+            shown = tuple(replace(channel, people="") for channel in shown)
+        return event_words.goes_to(shown, mode, self.direct_channel)
 
 
 @dataclass(frozen=True, kw_only=True)
