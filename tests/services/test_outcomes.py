@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import event, select, update
+from sqlalchemy.orm import Session
 
 from tests.factories import make_channel
 from webapp.core import clock
@@ -380,3 +381,22 @@ def test_claims_walk_the_index_of_open_deliveries_and_sort_nothing() -> None:
     assert "SEARCH delivery USING INDEX ix_delivery_open" in plan
     assert "SCAN" not in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_only_a_lease_does_not_wait_for_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+
+    def look(session: Session, *_: object) -> claims.Claimed:
+        seen.append(session.connection().exec_driver_sql("PRAGMA synchronous").scalar() or 0)
+        return claims.Claimed()
+
+    monkeypatch.setattr(claims, "claim", look)
+    for _ in range(2):
+        claims.claim_due(1)
+        outcomes.record_and_claim([], 1)
+        with transaction() as session:
+            look(session)
+    normal, full = 1, 2
+    assert seen == [normal, full, full] * 2

@@ -142,6 +142,12 @@ def _deliver(table: Table, folder: Path) -> None:
         (arrived - at) * 1000 for at, arrived in zip(committed, sorted(peer.arrived), strict=True)
     ]
     table.add("commit to received", median(took[10:]), "ms", goal=2.4, digits=2)
+    rival = alertmanager.program()
+    if rival is not None:
+        theirs = alertmanager.milliseconds(rival, folder / "alertmanager", Peer(), MESSAGES)
+        ratio = median(took[10:]) / median(theirs[10:])
+        what = f"commit to received / of Alertmanager ({median(theirs[10:]):.2f} ms)"
+        table.add(what, ratio, "×", goal=1.0, digits=2)
     table.add("commit to received, p99", p99(took[10:]), "ms", digits=2)
 
 

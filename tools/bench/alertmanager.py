@@ -8,12 +8,15 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import requests
 
+from tools.bench.commits import PAUSE
 from tools.bench.peer import Peer
 from tools.bench.server import free_port
 
@@ -31,6 +34,27 @@ def send(executable: str, folder: Path, peer: Peer, count: int, *, at_once: int)
 
     The alerts are handed over `at_once` in a request; Prometheus sends up to 64.
     """
+    with _running(executable, folder, peer) as hand_over:
+        for first in range(0, count, at_once):
+            hand_over([_alert(number) for number in range(first, min(first + at_once, count))])
+        peer.wait(count, seconds=SECONDS)
+
+
+def milliseconds(executable: str, folder: Path, peer: Peer, count: int) -> list[float]:
+    """Return how long each alert took from the request that handed it over to the idle peer."""
+    moments = []
+    with _running(executable, folder, peer) as hand_over:
+        for number in range(count):
+            time.sleep(PAUSE)
+            moments.append(time.monotonic())
+            hand_over([_alert(number)])
+        peer.wait(count, seconds=SECONDS)
+    arrivals = zip(moments, sorted(peer.arrived), strict=True)
+    return [(arrived - at) * 1000 for at, arrived in arrivals]
+
+
+@contextmanager
+def _running(executable: str, folder: Path, peer: Peer) -> Iterator[Callable[[list[Any]], None]]:
     folder.mkdir()
     config = folder / "alertmanager.yml"
     config.write_text(
@@ -66,18 +90,16 @@ def send(executable: str, folder: Path, peer: Peer, count: int, *, at_once: int)
             stdout=log,
             stderr=log,
         ) as process,
+        requests.Session() as session,
     ):
+
+        def hand_over(alerts: list[Any]) -> None:
+            answer = session.post(f"http://{address}/api/v2/alerts", json=alerts, timeout=SECONDS)
+            answer.raise_for_status()
+
         try:
             _until_ready(f"http://{address}/-/ready")
-            with requests.Session() as session:
-                for first in range(0, count, at_once):
-                    last = min(first + at_once, count)
-                    alerts = [_alert(number) for number in range(first, last)]
-                    answer = session.post(
-                        f"http://{address}/api/v2/alerts", json=alerts, timeout=SECONDS
-                    )
-                    answer.raise_for_status()
-            peer.wait(count, seconds=SECONDS)
+            yield hand_over
         finally:
             process.terminate()
 

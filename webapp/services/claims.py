@@ -73,8 +73,12 @@ class Claimed:
 
 
 def claim_due(limit: int, *, passed_over: Collection[int] = ()) -> Claimed:
-    """Lease up to `limit` due deliveries, oldest first, except those of the given channels."""
-    with transaction() as session:
+    """Lease up to `limit` due deliveries, oldest first, except those of the given channels.
+
+    The leases need not survive a power cut: they would end with it anyway, and the messages that
+    were on the wire then are sent again either way.
+    """
+    with transaction(is_durable=False) as session:
         return claim(session, limit, passed_over)
 
 

@@ -26,11 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def transaction() -> Iterator[Session]:
+def transaction(*, is_durable: bool = True) -> Iterator[Session]:
     """Open a write transaction (BEGIN IMMEDIATE on SQLite); commit it, or roll back on an error.
 
     Rows stay readable after the commit. When something was published, the dispatcher is woken
     after the commit. Transactions do not nest.
+
+    A transaction that is not durable survives the end of the process, but perhaps no power cut
+    until the next durable one is committed (SQLite); its commit does not wait for the disk.
 
     Raises:
         RuntimeError: this thread is in a transaction already. A use case calls helpers that take
@@ -47,7 +50,12 @@ def transaction() -> Iterator[Session]:
             _room_on_disk(engine) if on_sqlite else nullcontext(),
             Session(engine, expire_on_commit=False) as session,
         ):
-            session.connection(execution_options={"sqlite_begin": "IMMEDIATE"})
+            session.connection(
+                execution_options={
+                    "sqlite_begin": "IMMEDIATE",
+                    "sqlite_synchronous": "FULL" if is_durable else "NORMAL",
+                }
+            )
             yield session
             session.commit()
     finally:
