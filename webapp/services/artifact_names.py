@@ -10,6 +10,10 @@ from webapp.core.errors import InvalidError
 
 PARTS: Final = ("job", "source", "database", "date", "time")
 LONGEST: Final = 100
+_SLUG: Final = 40
+_ROOM: Final = 200
+"""Characters of a name at most. File systems take 255 bytes; the number of the run, the suffixes,
+and those of a half-written manifest need the rest."""
 _PART: Final = re.compile(r"\{([^{}]*)\}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]*")
 
@@ -34,6 +38,24 @@ def check(pattern: str) -> None:
         raise InvalidError("Use {date} somewhere, so that names can be told apart.", "name_pattern")
     if len(pattern) > LONGEST:
         raise InvalidError(f"Use at most {LONGEST} characters.", "name_pattern")
+    if _longest(pattern) > _ROOM:
+        raise InvalidError(
+            f"Names could get longer than the {_ROOM} characters that file systems have room for. "
+            "Use each of the words in braces once.",
+            "name_pattern",
+        )
+
+
+def _longest(pattern: str) -> int:
+    """Return how long a name can get, whatever the job, its source and its databases are called."""
+    parts = _PART.findall(_for_several(pattern))
+    return len(_PART.sub("", _for_several(pattern))) + sum(
+        {"date": len("2026-10-17"), "time": len("03-00-00")}.get(part, _SLUG) for part in parts
+    )
+
+
+def _for_several(pattern: str) -> str:
+    return pattern if "{database}" in pattern else pattern + "_{database}"
 
 
 def render(
@@ -50,8 +72,8 @@ def render(
     The run's number at its end makes it unique. When there are several databases, a pattern that
     does not name them is followed by their names. A file ("") is named after its source.
     """
-    if len(databases) > 1 and "{database}" not in pattern:
-        pattern += "_{database}"
+    if len(databases) > 1:
+        pattern = _for_several(pattern)
     slugs = _distinct([_slug(database or source) for database in databases])
     return [_render(pattern, job, source, slug, moment, run_id) for slug in slugs]
 
@@ -80,4 +102,4 @@ def _distinct(slugs: Sequence[str]) -> list[str]:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40].strip("-") or "backup"
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:_SLUG].strip("-") or "backup"
