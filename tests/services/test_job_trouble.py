@@ -196,10 +196,26 @@ def test_the_dry_run_says_what_would_be_deleted_and_deletes_nothing(
     for _ in range(3):
         runs.execute(take(job))
     place = job_retention.places(job.id)[0]
-    preview = job_retention.preview(job.id, place.id, Rules(last=1))
+    preview = job_retention.preview(job.id, place.id, Rules(last=2))
     assert (preview.doomed, len(preview.kept)) == (2, 3)
     assert preview.freed > 0
     assert len(list(shelf.rglob("*.gz"))) == 3
+
+
+@pytest.mark.parametrize("rules", [Rules(last=2), Rules(daily=2), Rules(last=1, monthly=3)])
+def test_the_next_run_deletes_what_the_dry_run_said(
+    app: Flask, database: Path, shelf: Path, rules: Rules
+) -> None:
+    job = job_of(database, shelf)
+    for _ in range(4):
+        runs.execute(take(job))
+    place = job_retention.places(job.id)[0]
+    job_retention.save(job.id, place.id, rules)
+    there = {f"{job.folder}/{path.name}" for path in shelf.rglob("*.gz")}
+    said = {each.key for each in job_retention.preview(job.id, place.id).kept if not each.reasons}
+    runs.execute(take(job))
+    assert said == there - {f"{job.folder}/{path.name}" for path in shelf.rglob("*.gz")}
+    assert len(said) > 1
 
 
 def test_a_locked_backup_outlives_every_rule(app: Flask, database: Path, shelf: Path) -> None:

@@ -44,11 +44,11 @@ def test_rules_are_saved_and_forgotten(admin: Browser, job: Job) -> None:
 def test_the_dry_run_shows_each_backup_and_stores_nothing(admin: Browser, job: Job) -> None:
     for _ in range(2):
         runs.execute(runs.start(job.id, "cli", "mara"))
-    page = admin.post(place_url(job), {"verb": "look", "last": "1"}, status=200)
+    page = admin.post(place_url(job), {"verb": "look", "last": "2"}, status=200)
     preview = page.select_one("#would-delete")
     assert preview is not None
     assert "would delete 1 backup of 2" in " ".join(preview.text.split())
-    assert "Kept: last 1" in preview.text
+    assert "Kept: last 2" in preview.text
     assert job_retention.places(job.id)[0].rules == Rules(last=9)
 
 

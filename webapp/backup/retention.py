@@ -79,7 +79,13 @@ class Kept:
 
 
 def plan(
-    destination: Destination, prefix: str, rules: Rules, *, now: datetime, zone: tzinfo
+    destination: Destination,
+    prefix: str,
+    rules: Rules,
+    *,
+    now: datetime,
+    zone: tzinfo,
+    coming: Iterable[str] = (),
 ) -> tuple[Kept, ...]:
     """Say what becomes of each whole backup under the prefix, newest first.
 
@@ -90,8 +96,12 @@ def plan(
 
     The rules hold for each database by itself. A backup whose manifest names no database may be of
     any of them: it counts for each, and stays as long as it is kept for one.
+
+    `coming` names the databases of a run that would end well now: its backups count as if they were
+    there, and are not listed.
     """
-    found = good(destination, prefix)
+    there = good(destination, prefix)
+    found = _newest_first([*there, *(_made_now(database, now) for database in coming)])
     reasons: dict[str, list[str]] = {each.key: [] for each in found}
     for database in {each.database for each in found if each.database} or {""}:
         mine = tuple(each for each in found if each.database in {"", database})
@@ -106,8 +116,17 @@ def plan(
             database=each.database,
             reasons=tuple(reasons[each.key]),
         )
-        for each in found
+        for each in there
     )
+
+
+def _made_now(database: str, now: datetime) -> Kept:
+    # no key of a destination has a colon at its start
+    return Kept(key=f":{database}", size=0, created_at=now, locked=False, database=database)
+
+
+def _newest_first(found: Iterable[Kept]) -> tuple[Kept, ...]:
+    return tuple(sorted(found, key=lambda each: (each.created_at, each.key), reverse=True))
 
 
 def doomed(planned: Iterable[Kept]) -> tuple[str, ...]:
@@ -143,7 +162,7 @@ def good(destination: Destination, prefix: str) -> tuple[Kept, ...]:
                     database=stated.database,
                 )
             )
-    return tuple(sorted(found, key=lambda each: (each.created_at, each.key), reverse=True))
+    return _newest_first(found)
 
 
 def _reasons(

@@ -10,10 +10,11 @@ from webapp.backup import retention
 from webapp.backup.retention import RULE_NAMES, Kept, Rules
 from webapp.core import clock
 from webapp.core.errors import AppError, InvalidError, NotFoundError
-from webapp.models.job import DestinationRow, Job, JobDestination
+from webapp.models.job import DestinationRow, Job, JobDestination, SourceRow
 from webapp.services.destinations import open_destination
 from webapp.services.jobs import GONE
 from webapp.services.run_work import rules_of
+from webapp.services.sources import open_parts
 from webapp.services.transaction import reading, transaction
 
 MOST = 10_000
@@ -32,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What would become of the backups that are there."""
+    """What would become of the backups that are there, if the job had a good run now."""
 
     place: Place
     kept: tuple[Kept, ...]
@@ -61,13 +62,16 @@ def places(job_id: int) -> tuple[Place, ...]:
 
 
 def preview(job_id: int, destination_id: int, rules: Rules | None = None) -> Preview:
-    """Ask the destination what is there, and say what the rules would delete; nothing is.
+    """Ask the destination what is there, and say what a good run now would delete; nothing is.
+
+    What that run makes counts, as it does when it is real: it takes a place among the last so many.
 
     Raises:
         NotFoundError: there is no such job, or it does not store there.
     """
     with reading() as session:
         job, found = _rows(session, job_id)
+        source = session.get_one(SourceRow, job.source_id)
     for row, own in found:
         if row.id == destination_id:
             place = _place(job, row, own)
@@ -83,6 +87,7 @@ def preview(job_id: int, destination_id: int, rules: Rules | None = None) -> Pre
             place.rules,
             now=clock.now(),
             zone=ZoneInfo(job.timezone),
+            coming=_databases(source),
         )
     except AppError as error:
         return Preview(place=place, kept=(), problem=str(error))
@@ -105,6 +110,13 @@ def save(job_id: int, destination_id: int, rules: Rules | None) -> None:
         if row is None:
             raise NotFoundError("This job does not store at this destination (any more).")
         row.rules = None if rules is None else rules.to_json()
+
+
+def _databases(source: SourceRow) -> tuple[str, ...]:
+    try:
+        return tuple(name for name, _ in open_parts(source))
+    except AppError:  # a run would fail now; one that does not counts for each database
+        return ("",)
 
 
 def _rows(session: Session, job_id: int) -> tuple[Job, list[tuple[DestinationRow, object]]]:
