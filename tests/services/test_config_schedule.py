@@ -8,6 +8,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.factories import make_channel, make_destination
+from webapp.backup.destinations.local import Local
+from webapp.backup.errors import BackupError
 from webapp.core import clock
 from webapp.core.errors import InvalidError
 from webapp.models.delivery import EventRow
@@ -70,6 +72,48 @@ def test_it_is_made_when_due_kept_in_number_and_announced(
     document = config_backups._parsed(files[-1].read_bytes())
     sealed = document.pop(config_backups.SEALED)
     assert "channels" in opened(sealed, PASSPHRASE, document)
+
+
+def test_what_another_installation_stored_there_stays(
+    app: Flask, place: DestinationRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(place, keep_last=1)
+    folder = tmp_path / "nas" / config_schedule.FOLDER
+    folder.mkdir(parents=True)
+    theirs = folder / "dbackup-config-2026-01-01T03-30-00Z.json"
+    theirs.write_text("the only copy of the installation that was lost")
+    start = clock.now()
+    for minute in (1, 2):
+        later = start + timedelta(minutes=minute)
+        monkeypatch.setattr(clock, "now", lambda later=later: later)
+        assert config_schedule.run().last_error == ""
+    assert theirs.exists()
+    assert len(list(folder.iterdir())) == 2  # theirs, and the newest of ours
+
+
+def test_a_stored_backup_is_none_that_failed_when_older_ones_cannot_be_deleted(
+    app: Flask, place: DestinationRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(place, keep_last=1)
+    first = config_schedule.run().last_file
+    later = clock.now() + timedelta(minutes=1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+
+    def refuse(self: Local, key: str) -> None:
+        raise BackupError("Nothing is deleted here.")
+
+    with monkeypatch.context() as held:  # as a bucket that keeps everything does
+        held.setattr(Local, "delete", refuse)
+        plan = config_schedule.run()
+    assert types() == ["config_backup", "config_backup", "system_error"]
+    assert plan.last_file != first
+    assert plan.last_error == (
+        "It was stored, but older ones were not deleted. Nothing is deleted here."
+    )
+    latest = clock.now() + timedelta(minutes=2)
+    monkeypatch.setattr(clock, "now", lambda: latest)
+    assert config_schedule.run().last_error == ""
+    assert len(list((tmp_path / "nas").rglob("*.json"))) == 1
 
 
 def test_a_failure_is_a_system_error_and_shown(

@@ -11,9 +11,9 @@ from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.backup.destinations.base import Destination
 from webapp.core import clock, passphrase
-from webapp.core.errors import InvalidError, SecretError
+from webapp.core.errors import AppError, InvalidError, SecretError
+from webapp.core.scrub import scrub
 from webapp.core.secrets import resolve
 from webapp.models.job import DestinationRow
 from webapp.models.setting import Setting
@@ -29,6 +29,8 @@ KEY: Final = "config_schedule"
 SECRET: Final = "config_schedule_secret"  # noqa: S105 - the name of the row
 FOLDER: Final = "dbackup-config"
 MOST_KEPT: Final = 1000
+PRUNING: Final = "Retention of configuration backups"
+OLDER_STAY: Final = "It was stored, but older ones were not deleted."
 GONE: Final = "The destination of the configuration backup was deleted. Choose another one."
 
 
@@ -48,6 +50,9 @@ class Plan:
     last_at: str = ""
     last_file: str = ""
     last_error: str = ""
+    written: tuple[str, ...] = ()
+    """Keys of what was stored and not deleted again, oldest first. Only these are ever deleted:
+    several installations may share a destination."""
 
     @property
     def last_moment(self) -> datetime | None:
@@ -144,22 +149,25 @@ def run() -> Plan:
     with transaction() as session:
         plan = replace(_load(session), served_until=clock.now().isoformat())
         _store(session, plan)
-    file, trouble = "", ""
+    file, trouble, written = "", "", plan.written
     try:
         file = _back_up(plan)
+        written = (*written, f"{FOLDER}/{file}")
+        trouble, written = _prune(plan, written)
     except InvalidError as error:  # by schedule nobody sees it, so it is reported, too
         logger.exception("configuration backup by schedule failed")
         system_errors.report(COMPONENT, error)
         trouble = str(error)
     except Exception as error:  # reported by back_up already
         logger.exception("configuration backup by schedule failed")
-        trouble = system_errors.describe(error)
+        trouble = _words(error)
     with transaction() as session:
         done = replace(
             _load(session),
             last_at=clock.now().isoformat(),
             last_file=file or plan.last_file,
             last_error=trouble,
+            written=written,
         )
         _store(session, done)
     return done
@@ -178,10 +186,8 @@ def _back_up(plan: Plan) -> str:
         typed = _passphrase(secret.value)
 
     def store(file: ExportFile) -> None:
-        destination = open_destination(row)
-        with destination.open_write(f"{FOLDER}/{file.name}") as writer:
+        with open_destination(row).open_write(f"{FOLDER}/{file.name}") as writer:
             writer.write(file.content)
-        _prune(destination, plan.keep_last)
 
     return config_backups.back_up(typed, destination=row.name, store=store).name
 
@@ -193,15 +199,30 @@ def _passphrase(sealed: str) -> str:
         raise InvalidError(f"The passphrase cannot be opened. {error}") from error
 
 
-def _prune(destination: Destination, keep_last: int) -> None:
-    """Delete all but the newest ones; their names sort by time."""
-    keys = sorted(
-        entry.key
-        for entry in destination.list(f"{FOLDER}/dbackup-config-")
-        if entry.key.endswith(".json")
-    )
-    for key in keys[: -max(keep_last, 1)]:
-        destination.delete(key)
+def _words(error: Exception) -> str:
+    return scrub(str(error)) if isinstance(error, AppError) else system_errors.describe(error)
+
+
+def _prune(plan: Plan, written: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Delete all but the newest of ours; return what went wrong, and which ones are left.
+
+    A fault here makes no good backup a failed one, so it is reported apart.
+    """
+    with reading() as session:
+        row = session.get(DestinationRow, plan.destination_id)
+    try:
+        if row is None:
+            raise InvalidError(GONE)
+        destination = open_destination(row)
+        there = {entry.key for entry in destination.list(f"{FOLDER}/")}
+        mine = [key for key in written if key in there]
+        for key in mine[: -max(plan.keep_last, 1)]:
+            destination.delete(key)
+    except Exception as error:
+        logger.exception("older configuration backups were not deleted")
+        system_errors.report(PRUNING, error)
+        return f"{OLDER_STAY} {_words(error)}", written
+    return "", tuple(mine[-max(plan.keep_last, 1) :])
 
 
 def _is_due(plan: Plan) -> bool:
@@ -219,6 +240,7 @@ def _load(session: Session) -> Plan:
         for row in session.scalars(select(Setting).where(Setting.key.in_((KEY, SECRET))))
     }
     values = json.loads(rows.get(KEY, "{}"))
+    values["written"] = tuple(values.get("written", ()))
     known = {name: value for name, value in values.items() if name in Plan.__dataclass_fields__}
     return Plan(**(known | {"has_passphrase": SECRET in rows}))
 
