@@ -77,7 +77,7 @@ def test_a_failed_attempt_is_not_announced_while_another_follows(
     assert runs.execute(run_id) is Outcome.RUNNING
     assert types() == []
     assert runs.claim() is None  # the pause lasts
-    assert "Attempt 1 of 2 failed." in log(run_id)
+    assert "Attempt 1 of 2 failed. The next one begins in 10 min. Connect: " in log(run_id)
     later = clock.now() + timedelta(minutes=11)
     monkeypatch.setattr(clock, "now", lambda: later)
     assert runs.claim() == run_id

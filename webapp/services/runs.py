@@ -256,8 +256,8 @@ def _postpone(run: Run, recorder: Recorder, end: End, pause: timedelta) -> bool:
             return False
         recorder.store(session)
         words = (
-            f"Attempt {row.attempt} of {row.attempts_allowed} failed. {end.step}: {end.error} "
-            f"The next one begins in {text.duration(pause)}."
+            f"Attempt {row.attempt} of {row.attempts_allowed} failed. The next one begins in "
+            f"{text.duration(pause)}. {end.step}: {end.error}"
         )
         session.add(RunLine(run_id=row.id, level="error", text=words))
         row.attempt, row.not_before = row.attempt + 1, clock.now() + pause
