@@ -12,6 +12,7 @@ from webapp.backup.destinations.local import Local
 from webapp.backup.errors import BackupError
 from webapp.core import clock
 from webapp.core.errors import InvalidError
+from webapp.models.audit import AuditEntry
 from webapp.models.delivery import EventRow
 from webapp.models.job import DestinationRow
 from webapp.models.setting import Setting
@@ -163,3 +164,16 @@ def test_without_secrets_no_passphrase_stays(place: DestinationRow, tmp_path: Pa
     save(place, sealed=False, typed="")
     assert not config_schedule.current().has_passphrase
     assert config_schedule.run().last_error == ""
+
+
+def test_the_audit_log_holds_what_was_chosen_and_not_each_backup(place: DestinationRow) -> None:
+    save(place)
+    config_schedule.run()
+    save(place, keep_last=7)
+    with reading() as session:
+        noted = session.scalars(
+            select(AuditEntry).where(AuditEntry.object == config_schedule.KEY)
+        ).all()
+    assert [entry.action for entry in noted] == ["setting.created", "setting.changed"]
+    assert (noted[0].after or {})["keep_last"] == 2
+    assert (noted[1].before, noted[1].after) == ({"keep_last": 2}, {"keep_last": 7})

@@ -165,6 +165,11 @@ def _facts(row: Any, watch: Watch, change: str) -> tuple[dict[str, Any], dict[st
         elif isinstance(row, Setting) and row.key in SEALED_SETTINGS:
             if change != "changed" or _opened(old) != _opened(now):
                 before[column], after[column] = CHANGED if old else None, CHANGED if now else None
+        elif isinstance(row, Setting) and row.key == config_schedule.KEY:
+            was, is_ = config_schedule.decisions(old), config_schedule.decisions(now)
+            for name in {**was, **is_}:
+                if was.get(name) != is_.get(name):
+                    before[name], after[name] = was.get(name), is_.get(name)
         elif any(word in column for word in SECRET_WORDS):
             if change == "changed" and old != now:
                 before[column.removesuffix("_hash")] = after[column.removesuffix("_hash")] = CHANGED

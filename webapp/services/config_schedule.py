@@ -5,7 +5,7 @@ import logging
 import threading
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from flask import Flask
 from sqlalchemy import select
@@ -58,6 +58,16 @@ class Plan:
     def last_moment(self) -> datetime | None:
         """Return when it was last tried."""
         return datetime.fromisoformat(self.last_at) if self.last_at else None
+
+
+DONE: Final = frozenset({"served_until", "last_at", "last_file", "last_error", "written"})
+"""What the plan notes of what was done; the rest is somebody's decision."""
+
+
+def decisions(stored: str | None) -> dict[str, Any]:
+    """Return what somebody chose of a stored plan."""
+    values: dict[str, Any] = json.loads(stored or "{}")
+    return {name: value for name, value in values.items() if name not in DONE}
 
 
 def current() -> Plan:
