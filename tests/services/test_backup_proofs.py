@@ -26,8 +26,12 @@ from webapp.core.errors import InvalidError
 from webapp.models.delivery import EventRow
 from webapp.models.job import Job, SourceRow
 from webapp.models.run import Outcome, Restore
+from webapp.notify.events.restore_failure import RestoreFailure
+from webapp.notify.message import Reader
 from webapp.services import backup_proofs, jobs, restore_work, restores, runs, uploads
 from webapp.services.transaction import reading
+
+READER = Reader(timezone="UTC", base_url="https://b.example.org", instance="B")
 
 
 @pytest.fixture
@@ -87,6 +91,13 @@ def test_a_damaged_backup_fails_its_trial_and_that_is_announced(job: Job, tmp_pa
     assert carry_out().outcome == Outcome.FAILURE
     assert events()[-1].type == "restore_failure"
     assert events()[-1].payload["target"] == restores.SCRATCH
+    said = RestoreFailure.from_payload(events()[-1].payload).say(READER)
+    assert said.title == "Trial restore failed: Shop"
+    assert said.text == (
+        "The trial restore of job Shop, shop to a scratch database, stopped in the step “Verify”. "
+        "The restore changed nothing in the backup."
+    )
+    assert (said.fields[0].name, said.fields[0].value) == ("Job", "Shop")
     assert jobs.one(job.id).row.proven_at is None
 
 

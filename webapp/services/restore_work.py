@@ -250,12 +250,13 @@ def record(
     if outcome == Outcome.SUCCESS:
         outbox.publish(session, RestoreComplete(**_facts(row)))
     else:
-        outbox.publish(session, _failure(row))
+        outbox.publish(session, _failure(session, row))
     return True
 
 
-def _failure(row: Restore) -> RestoreFailure:
-    facts = _facts(row) | {"step": row.step or BEGIN}
+def _failure(session: Session, row: Restore) -> RestoreFailure:
+    job = session.get(Job, row.job_id) if row.is_trial and row.job_id is not None else None
+    facts = _facts(row) | {"step": row.step or BEGIN, "trial_of": job.name if job else ""}
     if row.outcome == Outcome.CANCELLED:
         by = row.stopped_by or SOMEBODY
         return RestoreFailure(**facts, error="", stopped_by=by, remains=row.remains or "")

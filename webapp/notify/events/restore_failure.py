@@ -1,11 +1,14 @@
 """A restore stopped before the end, by an error or by somebody."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from webapp.notify.events.base import Group
 from webapp.notify.events.restore_facts import RestoreFacts
 from webapp.notify.message import Field, Reader, Severity, Text
+
+UNTOUCHED: Final = "The restore changed nothing in the backup."
+"""Not that the backup is sound: that may be what the restore failed of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,34 +31,48 @@ class RestoreFailure(RestoreFacts):
     """Who cancelled it; "": it failed."""
     remains: str = ""
     """Of a cancelled one: what is in the target now, as a sentence."""
+    trial_of: str = ""
+    """The job whose backup was restored on trial; "": it was no trial."""
 
     def say(self, reader: Reader) -> Text:
         """Say what could not be restored, in which step, and why."""
         return self._cancelled() if self.stopped_by else self._failed()
 
     def _cancelled(self) -> Text:
-        who = f"{self.stopped_by} cancelled the restore of {self.source} to {self.target}"
+        who = f"{self.stopped_by} cancelled {self._what}"
         left = f"{self.remains} " if self.remains else ""
         return Text(
-            title=f"Restore cancelled: {self.target}",
-            text=f"{who} in the step “{self.step}”. {left}The backup itself is unchanged.",
+            title=f"{self._title} cancelled: {self.trial_of or self.target}",
+            text=f"{who} in the step “{self.step}”. {left}{UNTOUCHED}",
             severity=Severity.WARNING,
-            fields=(*self.facts(), Field("Cancelled by", self.stopped_by)),
+            fields=(*self._fields(), Field("Cancelled by", self.stopped_by)),
             path=self.path,
             link_label="Open restore",
         )
 
     def _failed(self) -> Text:
         return Text(
-            title=f"Restore failed: {self.target}",
-            text=f"The restore of {self.source} to {self.target} stopped in the step "
-            f"“{self.step}”. The backup itself is unchanged.",
+            title=f"{self._title} failed: {self.trial_of or self.target}",
+            text=f"{self._what[0].upper()}{self._what[1:]} stopped in the step “{self.step}”. "
+            f"{UNTOUCHED}",
             severity=Severity.FAILURE,
-            fields=self.facts(),
+            fields=self._fields(),
             error=self.error,
             path=self.path,
             link_label="Open restore",
         )
+
+    @property
+    def _title(self) -> str:
+        return "Trial restore" if self.trial_of else "Restore"
+
+    @property
+    def _what(self) -> str:
+        trial = f"trial restore of job {self.trial_of}, " if self.trial_of else "restore of "
+        return f"the {trial}{self.source} to {self.target}{',' if self.trial_of else ''}"
+
+    def _fields(self) -> tuple[Field, ...]:
+        return (*((Field("Job", self.trial_of),) if self.trial_of else ()), *self.facts())
 
     @classmethod
     def sample(cls) -> Self:
