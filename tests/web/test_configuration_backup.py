@@ -8,6 +8,8 @@ from tests.browser import Browser
 from tests.factories import make_channel
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import EventRow
+from webapp.notify.events.config_backup import ConfigBackup
+from webapp.notify.message import Reader
 from webapp.services.transaction import reading, transaction
 
 URL = "/settings/configuration-backup"
@@ -37,6 +39,12 @@ def test_the_button_downloads_all_settings_and_publishes_it(admin: Browser) -> N
     assert event.payload["size"] == len(answer.data)
     assert event.payload["encrypted"] is True
     assert event.payload["destination"] == "Download by Mara Lindqvist"
+    said = ConfigBackup.from_payload(event.payload).say(
+        Reader(timezone="UTC", base_url="", instance="DBackup")
+    )
+    assert said.text == (
+        "The settings of DBackup were saved as one file. Destination: Download by Mara Lindqvist."
+    )
 
 
 def test_secrets_can_be_left_out(admin: Browser) -> None:

@@ -26,7 +26,8 @@ class ConfigBackup(Event):
         """Say which file was written where."""
         return Text(
             title="Configuration backup written",
-            text=f"The settings of {reader.instance} were saved to {self.destination}.",
+            text=f"The settings of {reader.instance} were saved as one file. Destination: "
+            f"{self.destination}.",
             severity=Severity.SUCCESS,
             fields=(
                 Field("File", self.file, short=False),
