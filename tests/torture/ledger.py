@@ -11,6 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from tests.torture.peer import Recorder
 from tests.torture.victim import EVENT
+from webapp.models.audit import GUARDS
 from webapp.models.delivery import Attempt, Delivery, EventRow, State
 
 CHANNELS: Final = 3
@@ -193,7 +194,8 @@ def _is_guarded(connection: Connection) -> bool:
     }
     place, name = tables[connection.dialect.name]
     found = connection.scalar(text(f"SELECT count(*) FROM {place} AND {name} LIKE 'audit%'"))
-    return bool(found == 2)
+    guards = sum("CREATE TRIGGER" in statement for statement in GUARDS[connection.dialect.name])
+    return bool(found == guards)
 
 
 def _integrity(connection: Connection) -> str:

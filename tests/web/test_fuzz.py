@@ -132,7 +132,7 @@ def visitor(app: Flask, admin: Browser, tmp_path: Path) -> Browser:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let passwords be tried without end: this is not about guessing."""
-    monkeypatch.setattr(throttle, "check", lambda *_arguments: None)
+    monkeypatch.setattr(throttle, "attempt", lambda *_arguments: None)
 
 
 def pages(browser: Browser) -> Iterator[str]:
