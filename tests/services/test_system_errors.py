@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.factories import make_user
 from webapp.core import clock
+from webapp.core.errors import InvalidError
 from webapp.models.delivery import EventRow
 from webapp.services import system_errors
 from webapp.services.transaction import reading, transaction
@@ -80,3 +81,9 @@ def test_an_error_of_the_database_names_no_value() -> None:
     assert "UNIQUE" in str(caught.value)
     assert "argon2" not in str(caught.value)
     assert "mara@" not in str(caught.value)
+
+
+def test_our_own_errors_are_told_in_their_words_and_others_with_their_kind() -> None:
+    ours = InvalidError("The destination was deleted. Choose another one.")
+    assert system_errors.describe(ours) == "The destination was deleted. Choose another one."
+    assert system_errors.describe(KeyError("job")) == "KeyError: 'job'"

@@ -12,8 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.core import clock, passphrase
-from webapp.core.errors import AppError, InvalidError, SecretError
-from webapp.core.scrub import scrub
+from webapp.core.errors import InvalidError, SecretError
 from webapp.core.secrets import resolve
 from webapp.models.job import DestinationRow
 from webapp.models.setting import Setting
@@ -170,7 +169,7 @@ def run() -> Plan:
         trouble = str(error)
     except Exception as error:  # reported by back_up already
         logger.exception("configuration backup by schedule failed")
-        trouble = _words(error)
+        trouble = system_errors.describe(error)
     with transaction() as session:
         done = replace(
             _load(session),
@@ -209,10 +208,6 @@ def _passphrase(sealed: str) -> str:
         raise InvalidError(f"The passphrase cannot be opened. {error}") from error
 
 
-def _words(error: Exception) -> str:
-    return scrub(str(error)) if isinstance(error, AppError) else system_errors.describe(error)
-
-
 def _prune(plan: Plan, written: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """Delete all but the newest of ours; return what went wrong, and which ones are left.
 
@@ -231,7 +226,7 @@ def _prune(plan: Plan, written: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     except Exception as error:
         logger.exception("older configuration backups were not deleted")
         system_errors.report(PRUNING, error)
-        return f"{OLDER_STAY} {_words(error)}", written
+        return f"{OLDER_STAY} {system_errors.describe(error)}", written
     return "", tuple(mine[-max(plan.keep_last, 1) :])
 
 

@@ -193,7 +193,7 @@ def _prune(
                 gone.append((place.id, key))
                 recorder.line("info", f"{place.name}: deleted {key}, which no rule keeps.")
         except Exception as error:  # noqa: BLE001 - reported; a fault of ours undoes no good backup
-            said = str(error) if isinstance(error, AppError) else system_errors.describe(error)
+            said = system_errors.describe(error)
             recorder.line("warning", f"{place.name}: older backups were not deleted. {said}")
             named = BackupError(recorder.masked(f"{plan.job.name} at {place.name}: {said}"))
             system_errors.report(RETENTION, named.with_traceback(error.__traceback__))

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.core import clock
+from webapp.core.errors import AppError
 from webapp.core.scrub import scrub
 from webapp.models.setting import ErrorReport
 from webapp.notify.events.system_error import SystemError
@@ -82,7 +83,12 @@ def follow_up() -> None:
 
 
 def describe(error: BaseException) -> str:
-    """Return kind and text of an error for a message, without SQL parameters and credentials."""
+    """Return an error in words for a message, without SQL parameters and credentials.
+
+    Our own errors are sentences that say what to do; others need their kind to be understood.
+    """
+    if isinstance(error, AppError):
+        return scrub(str(error))[:TEXT_LIMIT]
     if isinstance(error, SQLAlchemyError):
         cause = getattr(error, "orig", None)
         return scrub(f"{type(error).__name__}: {cause or type(error).__name__}")[:TEXT_LIMIT]

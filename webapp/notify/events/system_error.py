@@ -31,8 +31,8 @@ class SystemError(Event):
             title=f"System error: {self.component}",
             text=f"This error was seen {self.times_seen} times within the last hour."
             if again
-            else "An unexpected error occurred. Repetitions within the hour are counted and "
-            "reported together.",
+            else "A part of DBackup could not do its work. Repetitions within the hour are counted "
+            "and reported together.",
             severity=Severity.FAILURE,
             fields=(
                 Field("Component", self.component),
