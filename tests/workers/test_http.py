@@ -16,6 +16,8 @@ from webapp.core.settings import Settings
 from webapp.models.user import Role
 from webapp.workers.http import Http
 
+CLOSED = -1  # without an answer
+
 
 @pytest.fixture
 def port(app: Flask, settings: Settings) -> Iterator[int]:
@@ -38,15 +40,16 @@ def status(port: int, path: str, *headers: str, body: bytes = b"") -> int:
             return int(connection.recv(100).split()[1])
         except TimeoutError:
             return 0
-        except ConnectionError:  # closed while the rest of the body was on its way
-            return 413
+        except ConnectionError:
+            return CLOSED
 
 
 @pytest.mark.parametrize("path", ["/login", "/setup", "/", "/restores/upload", "/nothing"])
 def test_a_stranger_cannot_send_much(port: int, path: str) -> None:
     assert status(port, path, "Content-Length: 300000000") == 413
     chunk = b"200000\r\n" + bytes(0x200000) + b"\r\n"
-    assert status(port, path, "Transfer-Encoding: chunked", body=chunk * 2) == 413
+    # the answer may be lost when the connection is closed while the body is still on its way
+    assert status(port, path, "Transfer-Encoding: chunked", body=chunk * 2) in {413, CLOSED}
 
 
 def test_a_made_up_cookie_does_not_help(port: int) -> None:
