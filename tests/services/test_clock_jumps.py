@@ -128,7 +128,7 @@ def test_buckets_neither_dry_up_nor_overflow(move: Move, span: timedelta) -> Non
 def test_what_a_service_asked_for_is_kept_over_a_jump_back(move: Move) -> None:
     row = make_channel(config=WEBHOOK)
     with transaction() as session:
-        rates.block(session, row, clock.now() + timedelta(minutes=5))
+        rates.block(session.connection(), row, clock.now() + timedelta(minutes=5))
     move(-DAY)
     clock_jumps.settle(DAY)
     queue(row)

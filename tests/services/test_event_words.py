@@ -87,13 +87,13 @@ def test_a_channel_that_rests_gets_it_later(monkeypatch: pytest.MonkeyPatch) -> 
     other = make_channel(name="Other", config={"url": "https://elsewhere.example.org/"})
     select(alerts, twin, mail, other)
     with transaction() as session:
-        rates.block(session, alerts, now + timedelta(minutes=12))
+        rates.block(session.connection(), alerts, now + timedelta(minutes=12))
     assert sentence() == (
         "Would go now to Post and Other; Ops alerts gets it in 12 min, since its service asked for "
         "a pause; Twin gets it in 12 min, since its service asked for a pause."
     )
     with transaction() as session:
-        rates.block(session, mail, now + timedelta(minutes=2))
+        rates.block(session.connection(), mail, now + timedelta(minutes=2))
     select(other, mail, mode="admin_and_user")
     assert sentence() == (
         "Would go now to Other; Post gets it in 2 min, since its service asked for a pause; the "

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, event, select, update
 
 from tests.factories import make_channel
 from webapp.core import clock
@@ -388,8 +387,8 @@ def test_only_a_lease_does_not_wait_for_the_disk(
 ) -> None:
     seen: list[int] = []
 
-    def look(session: Session, *_: object) -> claims.Claimed:
-        seen.append(session.connection().exec_driver_sql("PRAGMA synchronous").scalar() or 0)
+    def look(connection: Connection, *_: object) -> claims.Claimed:
+        seen.append(connection.exec_driver_sql("PRAGMA synchronous").scalar() or 0)
         return claims.Claimed()
 
     monkeypatch.setattr(claims, "claim", look)
@@ -397,6 +396,6 @@ def test_only_a_lease_does_not_wait_for_the_disk(
         claims.claim_due(1)
         outcomes.record_and_claim([], 1)
         with transaction() as session:
-            look(session)
+            look(session.connection())
     normal, full = 1, 2
     assert seen == [normal, full, full] * 2

@@ -9,7 +9,7 @@ from flask import Flask
 from tests.factories import make_channel
 from webapp.services import channel_health, rates
 from webapp.services.channel_health import Sign
-from webapp.services.transaction import transaction
+from webapp.services.transaction import bare_transaction, transaction
 
 pytestmark = pytest.mark.postgres
 
@@ -40,10 +40,9 @@ def test_two_that_meet_a_target_at_once_share_its_first_burst(postgres_app: Flas
     granted: list[int] = []
 
     def take() -> None:
-        with transaction() as session:
-            session.connection()
+        with bare_transaction() as connection:
             both.wait(5)
-            granted.append(rates.admit(session, [(row, 100)])[row.id].granted)
+            granted.append(rates.admit(connection, [(row, 100)])[row.id].granted)
 
     at_once(postgres_app, take, take)
     assert len(granted) == 2

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from tests.factories import make_channel
 from tests.servers.http import Peer
@@ -69,6 +69,34 @@ def test_a_committed_event_arrives_and_is_recorded(dispatcher: Dispatcher, peer:
     assert request.json()["eventType"] == "restore_failure"
     assert request.headers["webhook-id"] == delivery_id
     until(lambda: stored(delivery_id).state == State.SENT)
+
+
+@pytest.mark.postgres
+def test_a_database_that_closed_the_connections_is_no_alarm(
+    postgres_app: Flask, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REST_AFTER_ERROR", 0.05)
+    told: list[BaseException] = []
+    monkeypatch.setattr(module.system_errors, "report", lambda _, error: told.append(error))
+    row = webhook(peer)
+    running = Dispatcher(postgres_app, most_threads=4)
+    running.start()
+    try:
+        queue(row)
+        peer.wait(1)
+        with reading() as session:
+            cut = session.scalars(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid != pg_backend_pid()"
+                )
+            ).all()
+        assert cut
+        queue(row)
+        peer.wait(2)
+    finally:
+        assert running.stop(10), "the dispatcher did not stop"
+    assert told == []
 
 
 def test_what_is_rolled_back_is_never_sent(dispatcher: Dispatcher, peer: Peer) -> None:

@@ -21,7 +21,7 @@ def beside(database: str) -> Path:
     return Path(database).absolute().parent / NAME
 
 
-def free_bytes(directory: Path) -> int:
+def free_bytes(directory: Path | str) -> int:
     """Return how much this user may still write there."""
     state = os.statvfs(directory)
     return state.f_bavail * state.f_frsize
@@ -64,7 +64,7 @@ def give_up(path: Path) -> bool:
 def give_up_when_low(path: Path) -> bool:
     """Free the room when little is left; say whether that was done just now."""
     try:
-        low = free_bytes(path.parent) < LOW
+        low = free_bytes(os.path.dirname(path)) < LOW  # a third of what Path takes
     except OSError:
         return False
     return low and give_up(path)

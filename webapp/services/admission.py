@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, update
 
-from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Delivery
 from webapp.notify import channels as channel_types
 from webapp.notify import events as event_types
-from webapp.services import bundles, rates
+from webapp.services import bundles, due, rates
 from webapp.services.due import DueRow
 
 BUNDLE_FROM: Final = 5  # fewer than that wait for their turn one by one
@@ -41,14 +39,14 @@ class Admitted:
     parked: dict[int, datetime] = field(default_factory=dict)
 
 
-def admit(session: Session, rows: Sequence[DueRow]) -> Admitted:
+def admit(connection: Connection, rows: Sequence[DueRow]) -> Admitted:
     """Take what the buckets of the channels grant; the rest stays where it is."""
     waiting: dict[int, list[Parcel]] = {}
     for parcel in _parcels(rows):
         waiting.setdefault(parcel.rows[0].channel_id, []).append(parcel)
     allowed = rates.admit(
-        session,
-        [(_channel(parcels[0].rows[0]), len(parcels)) for parcels in waiting.values()],
+        connection,
+        [(due.channel_of(parcels[0].rows[0]), len(parcels)) for parcels in waiting.values()],
     )
     admitted = Admitted()
     for channel_id, parcels in waiting.items():
@@ -56,7 +54,7 @@ def admit(session: Session, rows: Sequence[DueRow]) -> Admitted:
         if allowance is None or allowance.granted == len(parcels):
             admitted.parcels += parcels
             continue
-        admitted.parcels += _bundled(session, parcels, allowance.granted)
+        admitted.parcels += _bundled(connection, parcels, allowance.granted)
         admitted.parked[channel_id] = allowance.next_at
     return admitted
 
@@ -72,7 +70,7 @@ def _parcels(rows: Iterable[DueRow]) -> Iterator[Parcel]:
         yield Parcel(tuple(members))
 
 
-def _bundled(session: Session, parcels: list[Parcel], granted: int) -> list[Parcel]:
+def _bundled(connection: Connection, parcels: list[Parcel], granted: int) -> list[Parcel]:
     """Return as many parcels as were granted; the last one may take others of its cause along."""
     going = parcels[:granted]
     if not going or not _may_be_bundled(going[-1]):
@@ -89,11 +87,10 @@ def _bundled(session: Session, parcels: list[Parcel], granted: int) -> list[Parc
     bundle = tuple(rows[: _named_by_one_message(rows)])
     if len(bundle) < 2:
         return going
-    session.execute(
+    connection.execute(
         update(Delivery)
         .where(Delivery.id.in_([row.id for row in bundle]))
         .values(bundle_id=last.rows[0].id)
-        .execution_options(synchronize_session=False)
     )
     return [*going[:-1], Parcel(bundle)]
 
@@ -125,7 +122,3 @@ def _may_be_bundled(parcel: Parcel) -> bool:
         or row.attempts
         or row.bundle_id is not None
     )
-
-
-def _channel(row: DueRow) -> ChannelRow:
-    return ChannelRow(id=row.channel_id, type=row.channel_type, config=row.config)

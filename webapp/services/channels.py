@@ -1,8 +1,9 @@
 """Opens stored channels: their sealed configuration and the secrets that it refers to."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy.orm import Session
 
@@ -15,7 +16,21 @@ from webapp.services.installation import installation
 SUMMARY_LIMIT: Final = 200  # of the column
 
 
-def config_of(row: ChannelRow) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ChannelCopy:
+    """What sending needs of a channel's row, as it was when it was read."""
+
+    id: int
+    type: str
+    name: str
+    config: str
+    """Sealed, as in the row."""
+
+
+StoredChannel: TypeAlias = ChannelRow | ChannelCopy
+
+
+def config_of(row: StoredChannel) -> dict[str, Any]:
     """Return the stored configuration; references to secrets kept elsewhere stay references.
 
     Raises:
@@ -24,7 +39,7 @@ def config_of(row: ChannelRow) -> dict[str, Any]:
     return installation().sealer.open(row.config)
 
 
-def open_channel(row: ChannelRow) -> Channel:
+def open_channel(row: StoredChannel) -> Channel:
     """Return the channel, ready to send, with every referenced secret read just now.
 
     Raises:

@@ -10,18 +10,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
-from sqlalchemy import Table, bindparam, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Table, bindparam, select, text, update
 
 from webapp.core import clock
-from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Delivery, State
 from webapp.models.user import User
 from webapp.services import admission, due, preferences, processes
 from webapp.services.admission import Parcel
+from webapp.services.channels import ChannelCopy
 from webapp.services.due import DueRow
 from webapp.services.preferences import Preferences
-from webapp.services.transaction import RING, reading, transaction
+from webapp.services.transaction import RING, KeptConnection, bare_transaction, reading, transaction
 
 LEASE: Final = timedelta(seconds=45)  # well above the 30 s after which a call is cut off
 
@@ -48,7 +47,7 @@ class Claim:
     is_direct: bool
     recipient_timezone: str | None
     progress: dict[str, Any]
-    channel: ChannelRow
+    channel: ChannelCopy
     stands_in_for: str | None
     """The channel whose message this is, when this one is its fallback."""
     preferences: Preferences
@@ -72,27 +71,29 @@ class Claimed:
     """True when there may be more that is due."""
 
 
-def claim_due(limit: int, *, passed_over: Collection[int] = ()) -> Claimed:
+def claim_due(
+    limit: int, *, passed_over: Collection[int] = (), kept: KeptConnection | None = None
+) -> Claimed:
     """Lease up to `limit` due deliveries, oldest first, except those of the given channels.
 
     The leases need not survive a power cut: they would end with it anyway, and the messages that
     were on the wire then are sent again either way.
     """
-    with transaction(is_durable=False) as session:
-        return claim(session, limit, passed_over)
+    with bare_transaction(kept, is_durable=False) as connection:
+        return claim(connection, limit, passed_over)
 
 
 def next_due(*, passed_over: Collection[int] = ()) -> datetime | None:
     """Return when the next delivery of other channels becomes due, or a lease ends."""
     with reading() as session:
-        return due.next_due(session, passed_over)
+        return due.next_due(session.connection(), passed_over)
 
 
 def renew(claims: Iterable[Claim]) -> None:
     """Prolong the leases of claims that still wait for their turn or are being sent."""
     now = clock.now()
-    with transaction() as session:
-        session.connection().execute(
+    with bare_transaction() as connection:
+        connection.execute(
             update(Delivery)
             .where(
                 Delivery.id == bindparam("of"),
@@ -116,8 +117,8 @@ def release(claims: Iterable[Claim]) -> None:
     ]
     if not rows:
         return
-    with transaction() as session:
-        session.connection().execute(
+    with bare_transaction() as connection:
+        connection.execute(
             text(
                 "UPDATE delivery SET attempts = attempts - 1, next_attempt_at = :now,"
                 " lease_owner = NULL, leased_until = NULL, state = :state"
@@ -152,16 +153,16 @@ def release_dead_leases() -> int:
     return len(freed)
 
 
-def claim(session: Session, limit: int, passed_over: Collection[int] = ()) -> Claimed:
+def claim(connection: Connection, limit: int, passed_over: Collection[int] = ()) -> Claimed:
     """Lease up to `limit` due deliveries in the caller's transaction."""
     now = clock.now()
-    rows = due.due_rows(session, now, limit, passed_over)
+    rows = due.due_rows(connection, now, limit, passed_over)
     if not rows:
         return Claimed()
-    admitted = admission.admit(session, rows)
+    admitted = admission.admit(connection, rows)
     going = [row for parcel in admitted.parcels for row in parcel.rows]
     if going:
-        session.connection().execute(
+        connection.execute(
             _LEASE,
             {
                 "ids": [row.id for row in going],
@@ -170,7 +171,7 @@ def claim(session: Session, limit: int, passed_over: Collection[int] = ()) -> Cl
             },
         )
     return Claimed(
-        claims=_claims(session, admitted.parcels),
+        claims=_claims(connection, admitted.parcels),
         parked=admitted.parked,
         more=len(rows) >= limit,
     )
@@ -190,17 +191,17 @@ _LEASE: Final = (
 )
 
 
-def _claims(session: Session, parcels: Sequence[Parcel]) -> list[Claim]:
+def _claims(connection: Connection, parcels: Sequence[Parcel]) -> list[Claim]:
     if not parcels:
         return []
     rows = [row for parcel in parcels for row in parcel.rows]
-    zones = _zones(session, {row.recipient for row in rows if row.recipient and row.is_direct})
-    preferred = preferences.load(session)
+    zones = _zones(connection, {row.recipient for row in rows if row.recipient and row.is_direct})
+    preferred = preferences.load(connection)
     channels = {
-        channel_id: _channel(row)
+        channel_id: due.channel_of(row)
         for channel_id, row in {row.channel_id: row for row in rows}.items()
     }
-    replaced = _replaced(session, [row.fallback_for for row in rows if row.fallback_for])
+    replaced = _replaced(connection, [row.fallback_for for row in rows if row.fallback_for])
 
     def made(row: DueRow, others: Iterable[DueRow] = ()) -> Claim:
         return Claim(
@@ -232,30 +233,21 @@ def _claims(session: Session, parcels: Sequence[Parcel]) -> list[Claim]:
     ]
 
 
-def _channel(row: DueRow) -> ChannelRow:
-    """Return the channel as it is now, in no session."""
-    return ChannelRow(
-        id=row.channel_id,
-        type=row.channel_type,
-        name=row.channel_name,
-        config=row.config,
-        enabled=row.enabled,
-    )
-
-
-def _replaced(session: Session, delivery_ids: Sequence[str]) -> dict[str | None, str]:
+def _replaced(connection: Connection, delivery_ids: Sequence[str]) -> dict[str | None, str]:
     """Return the names of the channels that fallback deliveries stand in for."""
     if not delivery_ids:
         return {}
-    found = session.execute(
+    found = connection.execute(
         select(Delivery.id, Delivery.channel_name).where(Delivery.id.in_(delivery_ids))
     )
     return {row.id: row.channel_name for row in found}
 
 
-def _zones(session: Session, addresses: Collection[str]) -> dict[str, str | None]:
+def _zones(connection: Connection, addresses: Collection[str]) -> dict[str, str | None]:
     if not addresses:
         return {}
     keys = {address.casefold() for address in addresses}
-    found = session.execute(select(User.email_key, User.timezone).where(User.email_key.in_(keys)))
+    found = connection.execute(
+        select(User.email_key, User.timezone).where(User.email_key.in_(keys))
+    )
     return {row.email_key: row.timezone for row in found}

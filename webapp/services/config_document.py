@@ -67,7 +67,7 @@ def collect(session: Session, product_version: str) -> Collected:
         "version": VERSION,
         "created_at": clock.now().isoformat(timespec="seconds"),
         "dbackup": product_version,
-        "instance": preferences.load(session).instance_name,
+        "instance": preferences.load(session.connection()).instance_name,
         "preferences": _preferences(session),
         "channels": channels,
         "global_channels": _global_channels(session),

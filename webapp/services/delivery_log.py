@@ -511,7 +511,7 @@ def _lines(session: Session, rows: Iterable[Any]) -> tuple[Line, ...]:
     rows = list(rows)
     if not rows:
         return ()
-    reader = preferences.load(session)
+    reader = preferences.load(session.connection())
     took = dict(
         session.execute(
             select(Attempt.delivery_id, Attempt.duration_ms)

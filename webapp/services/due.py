@@ -8,12 +8,12 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import Table, bindparam, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Table, bindparam, insert, or_, select, update
 
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Attempt, Delivery, EventRow, State
 from webapp.notify.events.channel_test import ChannelTest
+from webapp.services.channels import ChannelCopy
 from webapp.services.routing import CHANNEL_OFF
 
 CHANNEL_GONE: Final = "The channel was deleted."
@@ -74,25 +74,29 @@ _NEXT: Final = (
 
 
 def due_rows(
-    session: Session, now: datetime, limit: int, passed_over: Collection[int]
+    connection: Connection, now: datetime, limit: int, passed_over: Collection[int]
 ) -> list[DueRow]:
     """Return deliveries that are due, oldest first and bundles whole, locked where databases can.
 
     What must not be sent any more is closed on the way, with its reason.
     """
-    connection = session.connection()
     rows = list(connection.execute(DUE, _given(passed_over) | {"now": now, "limit": limit}))
     bundles = {row.bundle_id for row in rows if row.bundle_id}
     if bundles:
         known = {row.id for row in rows}
         whole = connection.execute(_BUNDLED, {"now": now, "bundles": list(bundles)})
         rows += [row for row in whole if row.id not in known]
-    return [row for row in rows if not _closed_without_attempt(session, row, now)]
+    return [row for row in rows if not _closed_without_attempt(connection, row, now)]
 
 
-def next_due(session: Session, passed_over: Collection[int]) -> datetime | None:
+def channel_of(row: DueRow) -> ChannelCopy:
+    """Return the channel of a due delivery as it is now."""
+    return ChannelCopy(row.channel_id, row.channel_type, row.channel_name, row.config)
+
+
+def next_due(connection: Connection, passed_over: Collection[int]) -> datetime | None:
     """Return when the next open delivery of other channels becomes due (or its lease ends)."""
-    found: datetime | None = session.connection().scalar(_NEXT, _given(passed_over))
+    found: datetime | None = connection.scalar(_NEXT, _given(passed_over))
     return found
 
 
@@ -100,10 +104,10 @@ def _given(passed_over: Collection[int]) -> dict[str, Any]:
     return {"passed": list(passed_over)}
 
 
-def _closed_without_attempt(session: Session, row: DueRow, now: datetime) -> bool:
+def _closed_without_attempt(connection: Connection, row: DueRow, now: datetime) -> bool:
     """Close a due delivery that must not be sent any more; say whether that was so."""
     if row.state == State.SENDING:
-        _write_lost_attempt(session, row, now)
+        _write_lost_attempt(connection, row, now)
     if row.state == State.SENDING and row.expires_at is not None and now >= row.expires_at:
         # others get one last try however late: the server may have been off for longer than a day
         values: dict[str, Any] = {"state": State.EXPIRED, "reason": EXPIRED}
@@ -114,23 +118,22 @@ def _closed_without_attempt(session: Session, row: DueRow, now: datetime) -> boo
         values = {"state": State.SKIPPED, "reason": CHANNEL_OFF}
     else:
         return False
-    session.execute(
+    connection.execute(
         update(Delivery)
         .where(Delivery.id == row.id)
         .values(
             **values, finished_at=now, next_attempt_at=None, lease_owner=None, leased_until=None
         )
-        .execution_options(synchronize_session=False)
     )
     return True
 
 
-def _write_lost_attempt(session: Session, row: DueRow, now: datetime) -> None:
-    known = session.scalar(
+def _write_lost_attempt(connection: Connection, row: DueRow, now: datetime) -> None:
+    known = connection.scalar(
         select(Attempt.id).where(Attempt.delivery_id == row.id, Attempt.number == row.attempts)
     )
     if known is None:
-        session.execute(
+        connection.execute(
             insert(Attempt),
             {
                 "delivery_id": row.id,

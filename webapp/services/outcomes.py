@@ -57,7 +57,8 @@ def record_and_claim(
     """Record and lease the next deliveries in one transaction."""
     with transaction() as session:
         _record(session, results)
-        return claims.claim(session, limit, passed_over)
+        session.flush()
+        return claims.claim(session.connection(), limit, passed_over)
 
 
 def _record(session: Session, results: Sequence[Result]) -> None:
@@ -121,7 +122,7 @@ def _keep_what_the_service_said(session: Session, result: Result) -> None:
     if result.receipt is not None and result.receipt.config_changes:
         channels.store_config_changes(session, row.id, result.receipt.config_changes)
     if isinstance(error, TransientError) and error.retry_after and _is_429(error):
-        rates.block(session, row, clock.now() + min(error.retry_after, LONGEST_HINT))
+        rates.block(session.connection(), row, clock.now() + min(error.retry_after, LONGEST_HINT))
 
 
 def _is_429(error: ChannelError) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from webapp.core.errors import InvalidError
@@ -29,10 +29,10 @@ class Preferences:
 _STORED: Final = select(Setting.key, Setting.value)  # built once; each claim reads it
 
 
-def load(session: Session) -> Preferences:
+def load(connection: Connection) -> Preferences:
     """Return the stored values; what is not stored comes from the environment."""
     settings = installation().settings
-    stored = {row.key: row.value for row in session.connection().execute(_STORED)}
+    stored = {row.key: row.value for row in connection.execute(_STORED)}
     return Preferences(
         instance_name=stored.get("instance_name") or DEFAULT_INSTANCE_NAME,
         base_url=stored.get("base_url")
@@ -45,7 +45,7 @@ def load(session: Session) -> Preferences:
 def current() -> Preferences:
     """Return the preferences as they are now."""
     with reading() as session:
-        return load(session)
+        return load(session.connection())
 
 
 def save(*, instance_name: str, base_url: str, timezone: str) -> None:

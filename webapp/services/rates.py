@@ -6,12 +6,12 @@ are shared by all processes and kept over restarts, so that a crash loop floods 
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache, lru_cache
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Insert, bindparam, select
+from sqlalchemy import Connection, Insert, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,7 @@ from webapp.core.errors import AppError
 from webapp.models.channel import ChannelRow
 from webapp.models.setting import RateBucket
 from webapp.services import channels
+from webapp.services.channels import ChannelCopy, StoredChannel
 
 UNLIMITED: Final = 1_000_000  # more than is ever claimed at once
 
@@ -33,25 +34,27 @@ class Allowance:
     next_at: datetime
 
 
-def admit(session: Session, wanted: Iterable[tuple[ChannelRow, int]]) -> dict[int, Allowance]:
+def admit(
+    connection: Connection, wanted: Iterable[tuple[StoredChannel, int]]
+) -> dict[int, Allowance]:
     """Take messages from the buckets of channels, at most as many as each wants.
 
     Channels without a limit are not in the answer: they get what they want.
     """
     wishes = [(row, count, _keys(row)) for row, count in wanted]
     now = clock.now()
-    stored = _stored(session, {key: rate for _, _, pairs in wishes for key, rate in pairs}, now)
+    stored = _stored(connection, {key: rate for _, _, pairs in wishes for key, rate in pairs}, now)
     return {
-        row.id: _grant(session, limited, stored, count, now)
+        row.id: _grant(connection, limited, stored, count, now)
         for row, count, pairs in wishes
         if (limited := [(key, rate) for key, rate in pairs if rate or key in stored])
     }
 
 
 def _grant(
-    session: Session,
+    connection: Connection,
     pairs: Sequence[tuple[str, Rate | None]],
-    stored: dict[str, RateBucket],
+    stored: dict[str, Bucket],
     count: int,
     now: datetime,
 ) -> Allowance:
@@ -62,19 +65,20 @@ def _grant(
         bucket = present[key].take(granted)
         next_at = max(next_at, bucket.next_at(rate or _BOUNDLESS))
         if granted:
-            stored[key] = _store(session, key, bucket, stored.get(key))
+            stored[key] = bucket
+            _store(connection, key, bucket)
     return Allowance(granted, next_at)
 
 
-def block(session: Session, row: ChannelRow, until: datetime) -> None:
+def block(connection: Connection, row: StoredChannel, until: datetime) -> None:
     """Let a channel's targets rest: the service itself asked for it."""
     pairs = _keys(row)
     now = clock.now()
-    stored = _stored(session, dict(pairs), now)
+    stored = _stored(connection, dict(pairs), now)
     for key, rate in pairs:
         bucket = _bucket(stored.get(key), rate, now)
         longest = max(until, bucket.blocked_until or until)
-        _store(session, key, Bucket(bucket.tokens, now, longest), stored.get(key))
+        _store(connection, key, Bucket(bucket.tokens, now, longest))
 
 
 def resting(session: Session) -> dict[int, datetime]:
@@ -98,71 +102,69 @@ _BLOCKED: Final = select(RateBucket.key, RateBucket.blocked_until).where(
 _BOUNDLESS: Final = Rate(seconds=0.001, burst=UNLIMITED)
 
 
-def _bucket(stored: RateBucket | None, rate: Rate | None, now: datetime) -> Bucket:
+def _bucket(stored: Bucket | None, rate: Rate | None, now: datetime) -> Bucket:
     rate = rate or _BOUNDLESS
-    if stored is None:
-        return buckets.full(now, rate)
-    return Bucket(stored.tokens, stored.updated_at, stored.blocked_until).at(now, rate)
-
-
-def _store(session: Session, key: str, bucket: Bucket, stored: RateBucket | None) -> RateBucket:
-    if stored is None:
-        stored = RateBucket(key=key)
-        session.add(stored)
-    stored.tokens = bucket.tokens
-    stored.updated_at = bucket.updated_at
-    stored.blocked_until = bucket.blocked_until
-    session.flush()
-    return stored
+    return buckets.full(now, rate) if stored is None else stored.at(now, rate)
 
 
 def _stored(
-    session: Session, rates: Mapping[str, Rate | None], now: datetime
-) -> dict[str, RateBucket]:
+    connection: Connection, rates: Mapping[str, Rate | None], now: datetime
+) -> dict[str, Bucket]:
     """Return the buckets of these targets, locked; those with a rate are made when they are new."""
     if not rates:
         return {}
-    if not any(rates.values()):  # the usual case of the admin's own servers: none, and none is made
-        known = session.connection().execute(_KNOWN, {"keys": list(rates)}).first()
-        if known is None:
-            return {}
-    stored = _by_key(session, rates)
-    fresh = [
-        {"key": key, "tokens": rate.burst, "updated_at": now, "blocked_until": None}
-        for key, rate in sorted(rates.items(), key=lambda pair: pair[0])
-        if rate and key not in stored
-    ]
+    stored = _by_key(connection, rates)
+    fresh = {
+        key: buckets.full(now, rate) for key, rate in rates.items() if rate and key not in stored
+    }
     if not fresh:
         return stored
     # two processes may meet a target at the same time: the second waits for the first one's row
-    session.connection().execute(_insert(session.get_bind().dialect.name), fresh)
-    return _by_key(session, rates)
+    missing = [_values(key, fresh[key]) for key in sorted(fresh)]
+    connection.execute(_add(connection.dialect.name), missing)
+    return _by_key(connection, rates)
+
+
+def _store(connection: Connection, key: str, bucket: Bucket) -> None:
+    connection.execute(_put(connection.dialect.name), _values(key, bucket))
+
+
+def _values(key: str, bucket: Bucket) -> dict[str, Any]:
+    return {"key": key} | asdict(bucket)
 
 
 @cache
-def _insert(dialect: str) -> Insert:
-    fresh = (postgresql if dialect == "postgresql" else sqlite).insert(RateBucket)
-    statement: Insert = fresh.on_conflict_do_nothing()
+def _add(dialect: str) -> Insert:
+    statement: Insert = _dialect(dialect).insert(RateBucket).on_conflict_do_nothing()
     return statement
 
 
-def _by_key(session: Session, keys: Iterable[str]) -> dict[str, RateBucket]:
-    found = session.scalars(_BY_KEY, {"keys": list(keys)})
-    return {bucket.key: bucket for bucket in found}
+@cache
+def _put(dialect: str) -> Insert:
+    insert = _dialect(dialect).insert(RateBucket)
+    changed = {name: insert.excluded[name] for name in ("tokens", "updated_at", "blocked_until")}
+    statement: Insert = insert.on_conflict_do_update(index_elements=["key"], set_=changed)
+    return statement
 
 
-_KNOWN: Final = (
-    select(RateBucket.key).where(RateBucket.key.in_(bindparam("keys", expanding=True))).limit(1)
-)
+def _dialect(name: str) -> Any:
+    return postgresql if name == "postgresql" else sqlite
+
+
+def _by_key(connection: Connection, keys: Iterable[str]) -> dict[str, Bucket]:
+    found = connection.execute(_BY_KEY, {"keys": list(keys)})
+    return {row.key: Bucket(row.tokens, row.updated_at, row.blocked_until) for row in found}
+
+
 _BY_KEY: Final = (
-    select(RateBucket)
+    select(RateBucket.key, RateBucket.tokens, RateBucket.updated_at, RateBucket.blocked_until)
     .where(RateBucket.key.in_(bindparam("keys", expanding=True)))
     .order_by(RateBucket.key)  # in one order, or two processes would wait for each other
     .with_for_update()
 )
 
 
-def _keys(row: ChannelRow) -> tuple[tuple[str, Rate | None], ...]:
+def _keys(row: StoredChannel) -> tuple[tuple[str, Rate | None], ...]:
     """Return the hashed targets of a channel with their rates (None: no limit of ours)."""
     try:
         return _keys_of(row.type, row.config)
@@ -175,6 +177,6 @@ def _keys_of(channel_type: str, sealed: str) -> tuple[tuple[str, Rate | None], .
     """Cached by the sealed configuration: an edit seals it anew. After the rotation of a secret
     that is kept elsewhere the old target's bucket goes on to count, which delays nobody for long.
     """
-    channel = channels.open_channel(ChannelRow(type=channel_type, config=sealed))
+    channel = channels.open_channel(ChannelCopy(0, channel_type, "", sealed))
     pairs: list[tuple[str, Rate | None]] = [*channel.buckets] or [(channel.target, None)]
     return tuple((hashlib.sha256(target.encode()).hexdigest(), rate) for target, rate in pairs)

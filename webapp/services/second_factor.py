@@ -69,7 +69,7 @@ def enrol(user_id: int) -> Enrolment:
         user = _get(session, user_id)
         _refuse_second(user)
         secret = _open(user.totp_draft)
-        name = preferences.load(session).instance_name
+        name = preferences.load(session.connection()).instance_name
     if not secret:
         secret = pyotp.random_base32()
         with transaction() as session:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Final
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from webapp.core import ballast, bell
@@ -39,35 +39,88 @@ def transaction(*, is_durable: bool = True) -> Iterator[Session]:
         RuntimeError: this thread is in a transaction already. A use case calls helpers that take
             a session, not other use cases.
     """
+    with _turn_to_write(db.engine), Session(db.engine, expire_on_commit=False) as session:
+        session.connection(execution_options=_options(is_durable=is_durable))
+        yield session
+        session.commit()
+    if session.info.get(RING):
+        bell.ring()
+
+
+class KeptConnection:
+    """A connection for many short transactions of one thread, opened by the first of them.
+
+    When it was cut meanwhile, the next transaction fails, see `was_cut`, and the one after that
+    connects anew.
+    """
+
+    def __init__(self) -> None:
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def lent(self) -> Iterator[Connection]:
+        """Give it for one transaction."""
+        if self._connection is None:
+            self._connection = db.engine.connect()
+        yield self._connection
+
+    def close(self) -> None:
+        """Give it back to the pool."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+@contextmanager
+def bare_transaction(
+    kept: KeptConnection | None = None, *, is_durable: bool = True
+) -> Iterator[Connection]:
+    """Open a write transaction for statements alone, over a kept connection or one from the pool.
+
+    Without rows as objects it costs a third, and every message waits for one such transaction.
+    Nobody is woken after it.
+    """
+    with (
+        _turn_to_write(db.engine),
+        kept.lent() if kept is not None else db.engine.connect() as connection,
+    ):
+        connection.execution_options(**_options(is_durable=is_durable))
+        with connection.begin():
+            yield connection
+
+
+def _options(*, is_durable: bool) -> dict[str, str]:
+    return {
+        "sqlite_begin": "IMMEDIATE",
+        "sqlite_synchronous": "FULL" if is_durable else "NORMAL",
+    }
+
+
+@contextmanager
+def _turn_to_write(engine: Engine) -> Iterator[None]:
     if getattr(_state, "open", False):
         raise RuntimeError("transactions do not nest; pass the session to a helper instead")
-    engine = db.engine
     on_sqlite = engine.dialect.name == "sqlite"
     _state.open = True
     try:
         with (
             _one_writer if on_sqlite else nullcontext(),
             _room_on_disk(engine) if on_sqlite else nullcontext(),
-            Session(engine, expire_on_commit=False) as session,
         ):
-            session.connection(
-                execution_options={
-                    "sqlite_begin": "IMMEDIATE",
-                    "sqlite_synchronous": "FULL" if is_durable else "NORMAL",
-                }
-            )
-            yield session
-            session.commit()
+            yield
     finally:
         _state.open = False
-    if session.info.get(RING):
-        bell.ring()
 
 
 def is_conflict(error: Exception) -> bool:
     """Say whether PostgreSQL ended a transaction in favour of another one; the next try works."""
     cause = error.orig if isinstance(error, OperationalError) else None
     return getattr(cause, "sqlstate", None) in _CONFLICTS
+
+
+def was_cut(error: Exception) -> bool:
+    """Say whether the database closed the connection (it was restarted); the next try connects."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from webapp.core.errors import PermanentError
 from webapp.services import claims, outcomes, sending, system_errors
 from webapp.services.claims import Claim, Claimed
 from webapp.services.outcomes import Result
-from webapp.services.transaction import is_conflict
+from webapp.services.transaction import KeptConnection, is_conflict, was_cut
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class Dispatcher:
         self._most_threads = most_threads
         self._stopping = threading.Event()
         self._pump = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._connection = KeptConnection()  # for claims; only the pump uses it
         self._parked: dict[int, tuple[datetime, datetime]] = {}
         """Since and until when channels have used up their rate; only the pump looks at it."""
         self.moved_at = time.monotonic()
@@ -133,11 +134,15 @@ class Dispatcher:
                     if is_conflict(error):  # both processes were right; nothing was lost
                         logger.warning("another process was faster; going round again")
                         continue
-                    logger.exception("dispatcher stumbled")
-                    system_errors.report("Dispatcher", error)
                     pause = REST_AFTER_ERROR
+                    if was_cut(error):
+                        logger.warning("the database closed the connection; connecting anew")
+                    else:
+                        logger.exception("dispatcher stumbled")
+                        system_errors.report("Dispatcher", error)
                 if pause:
                     bell.wait(pause)
+            self._connection.close()
             self._release_lanes()
 
     def _go_round(self) -> float:
@@ -150,13 +155,15 @@ class Dispatcher:
         claimed = (
             self._record_and_claim(results, passed_over)
             if results
-            else claims.claim_due(BATCH, passed_over=passed_over)
+            else claims.claim_due(BATCH, passed_over=passed_over, kept=self._connection)
         )
         now = clock.now()
         self._parked |= {lane: (now, until) for lane, until in claimed.parked.items()}
         self._hand_out(claimed.claims)
         if claimed.more or self._has_results():
             return 0.0
+        if claimed.claims:
+            return GATHER  # the senders first: to look now would hold them up
         return self._pause(passed_over)
 
     def _pause(self, passed_over: list[int]) -> float:
