@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _engine_options(settings: Settings) -> dict[str, Any]:
     # waitress 8 threads, dispatcher, scheduler and 2 runs; each holds a connection for moments
     # parameters stay out of errors: they are what people typed, and hashes of passwords
+    # the connection used last is taken first: SQLite keeps the pages that it read for it
     return {"pool_size": 16, "max_overflow": 16, "hide_parameters": True, "pool_use_lifo": True} | (
         {} if settings.is_sqlite else {"pool_pre_ping": True}
     )
