@@ -1,7 +1,10 @@
 """dbackup config."""
 
 import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,26 @@ PHRASE = "quiet rivers carry boats"
 @pytest.fixture(autouse=True)
 def cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passphrase, "N", 2**10)
+
+
+def test_without_a_terminal_it_says_how_to_give_the_passphrase(tmp_path: Path) -> None:
+    instance = tmp_path / "instance"
+    environ = {"PATH": os.environ["PATH"], "DBACKUP_INSTANCE_PATH": str(instance)}
+    program = Path(sys.executable).with_name("dbackup")
+    subprocess.run([program, "users", "list"], env=environ, check=True)
+    done = subprocess.run(
+        [program, "config", "export", tmp_path / "settings.json"],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,  # away from the terminal of whoever runs the tests
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: There is no terminal to type the passphrase at. "
+        "Pipe it in with --passphrase-stdin.\n"
+    )
 
 
 def test_settings_go_out_and_come_back(dbackup, tmp_path: Path) -> None:

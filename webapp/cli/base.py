@@ -4,6 +4,7 @@ import getpass
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -83,12 +84,19 @@ def fail(text: str) -> NoReturn:
     raise click.ClickException(text)
 
 
-def ask_password(from_stdin: bool) -> str:
-    """Return a password: the first line of standard input, or typed twice and unseen."""
+def ask_secret(name: str, from_stdin: bool, *, confirm: bool = True) -> str:
+    """Return a password or passphrase: the first line of standard input, or typed unseen."""
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    password: str = click.prompt("Password", hide_input=True, confirmation_prompt="Again", err=True)
-    return password
+    again = "Again" if confirm else False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)  # it would be seen, or wait for ever
+        try:
+            typed: str = click.prompt(name, hide_input=True, confirmation_prompt=again, err=True)
+        except getpass.GetPassWarning:
+            option = f"--{name.lower()}-stdin"
+            fail(f"There is no terminal to type the {name.lower()} at. Pipe it in with {option}.")
+    return typed
 
 
 def _cell(value: object) -> str:

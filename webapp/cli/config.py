@@ -1,14 +1,13 @@
 """dbackup config."""
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
-from webapp.cli.base import Commands, fail, in_app
+from webapp.cli.base import Commands, ask_secret, fail, in_app
 from webapp.core.text import plural
 from webapp.services import config_backups
 from webapp.services.config_backups import Summary
@@ -46,7 +45,7 @@ def export_(file: Path, no_secrets: bool, passphrase_stdin: bool) -> None:
     """
     if file != STANDARD_OUTPUT and file.exists():
         fail(f"{file} exists already. Choose another name.")
-    typed = None if no_secrets else _passphrase(passphrase_stdin, confirm=True)
+    typed = None if no_secrets else ask_secret("Passphrase", passphrase_stdin)
     made = config_backups.back_up(
         typed, destination=str(file), store=lambda made: _store(file, made.content)
     )
@@ -64,7 +63,7 @@ def import_(file: Any, no_secrets: bool, passphrase_stdin: bool) -> None:
     --no-secrets says that the file was made without them.
     """
     content = file.read()
-    typed = None if no_secrets else _passphrase(passphrase_stdin, confirm=False)
+    typed = None if no_secrets else ask_secret("Passphrase", passphrase_stdin, confirm=False)
     _say(config_backups.import_(content, typed))
 
 
@@ -103,11 +102,3 @@ def _store(file: Path, content: bytes) -> None:
         opened.write(content)
         opened.flush()
         os.fsync(opened.fileno())
-
-
-def _passphrase(from_stdin: bool, *, confirm: bool) -> str:
-    if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
-    again = "Again" if confirm else False
-    typed: str = click.prompt("Passphrase", hide_input=True, confirmation_prompt=again, err=True)
-    return typed

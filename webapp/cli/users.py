@@ -5,7 +5,7 @@ import socket
 
 import click
 
-from webapp.cli.base import Commands, as_json_option, ask_password, in_app, show
+from webapp.cli.base import Commands, as_json_option, ask_secret, in_app, show
 from webapp.models.user import Role
 from webapp.services import users as service
 from webapp.services.users import Account, Origin
@@ -48,7 +48,7 @@ def list_users(as_json: bool) -> None:
 def add(email: str, name: str | None, role: str, password_stdin: bool) -> None:
     """Add an account; User Created is announced as if it was made in the browser."""
     account = Account(name=name or email.partition("@")[0], email=email, role=Role(role))
-    user = service.create(account, ask_password(password_stdin), _origin())
+    user = service.create(account, ask_secret("Password", password_stdin), _origin())
     click.echo(f"Added {user.email} as {user.role}.")
 
 
@@ -58,7 +58,7 @@ def add(email: str, name: str | None, role: str, password_stdin: bool) -> None:
 @in_app
 def password(email: str, password_stdin: bool) -> None:
     """Set somebody's password; all their sessions end."""
-    user = service.reset_password(email, ask_password(password_stdin))
+    user = service.reset_password(email, ask_secret("Password", password_stdin))
     click.echo(f"{user.email} has a new password and must sign in again.")
 
 

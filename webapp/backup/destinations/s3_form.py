@@ -56,7 +56,10 @@ class S3Form(ConfigForm):
     def validate_bucket(self, field: StringField) -> None:
         """Accept names that every service takes."""
         if not _BUCKET.fullmatch((field.data or "").strip()):
-            raise ValidationError("Enter the name alone, without s3:// and folders.")
+            raise ValidationError(
+                "Enter the name alone, without s3:// and folders: 3 to 63 letters, digits, dots, "
+                "hyphens and underscores."
+            )
 
     def validate_prefix(self, field: StringField) -> None:
         """Refuse what could not be listed again."""
