@@ -268,3 +268,12 @@ def test_codes_count_once_on_postgresql(postgres_app: Flask) -> None:
         with transaction() as session:
             found = session.get_one(User, user.id, with_for_update=True)
             assert second_factor.accept(session, found, codes[0]) == expected
+
+
+@pytest.mark.postgres
+def test_a_recovery_code_signs_in_on_postgresql(postgres_app: Flask) -> None:
+    user = make_user(role=Role.ADMIN, email=MARA)
+    codes = second_factor.enable(user.id, pyotp.TOTP(second_factor.enrol(user.id).secret).now())
+    browser = half_way(postgres_app)
+    browser.post("/login/code", {"code": codes[0]})
+    assert browser.last.location == "/runs"

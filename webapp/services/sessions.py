@@ -21,6 +21,7 @@ from webapp.services.transaction import reading, transaction
 SEEN_EVERY: Final = timedelta(minutes=1)
 """How exactly the last activity is known: a page view seldom writes."""
 CONFIRMED_FOR: Final = timedelta(minutes=10)
+METHOD_LIMIT: Final = 20
 BROWSER_LIMIT: Final = 100
 ADDRESS_LIMIT: Final = 60
 
@@ -111,7 +112,7 @@ def begin(
         user_id=user.id,
         version=user.session_version,
         remembered=remember,
-        method=method,
+        method=method[:METHOD_LIMIT],
         created_at=now,
         last_seen_at=now,
         confirmed_at=now,
