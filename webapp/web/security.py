@@ -11,7 +11,7 @@ from flask_wtf import CSRFProtect
 from werkzeug.datastructures import MultiDict
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp.core.settings import HTMX_INTEGRITY, PROJECT_ROOT, Settings
+from webapp.core.settings import HOST_COOKIE, HTMX_INTEGRITY, PROJECT_ROOT, Settings
 
 LARGEST_FORM_BYTES: Final = 1024 * 1024
 ASSET_SECONDS: Final = 365 * 24 * 3600  # their address changes with their content
@@ -38,7 +38,7 @@ def cookie_name(name: str) -> str:
 
     So neither a sister domain nor somebody on an unencrypted way can plant one.
     """
-    return f"__Host-{name}" if request.is_secure else name
+    return f"{HOST_COOKIE}{name}" if request.is_secure else name
 
 
 class _Sessions(SecureCookieSessionInterface):

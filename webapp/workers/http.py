@@ -13,7 +13,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.server import create_server
 from werkzeug.http import parse_cookie
 
-from webapp.core.settings import Settings
+from webapp.core.settings import HOST_COOKIE, Settings
 
 THREADS: Final = 8
 LOOK: Final = 0.5  # seconds between two looks at whether to stop
@@ -105,8 +105,10 @@ def _channel_class(app: Flask) -> type[HTTPChannel]:
 
 def _is_signed_in(app: Flask, header: str) -> bool:
     """Say whether a cookie of ours comes from somebody who signed in; the session may be over."""
-    value = parse_cookie(header).get(app.config["SESSION_COOKIE_NAME"], "")
+    cookies, name = parse_cookie(header), app.config["SESSION_COOKIE_NAME"]
     interface: Any = app.session_interface
+    # whether the request came over HTTPS, nobody knows yet: it may have come by a trusted proxy
+    value = cookies.get(f"{HOST_COOKIE}{name}") or cookies.get(name, "")
     try:
         session = interface.get_signing_serializer(app).loads(value)
     except BadData:
