@@ -64,6 +64,13 @@ def test_beyond_the_limit_it_is_refused_and_not_cut() -> None:
     assert "at most" in (passwords.problem("ab3$" * 300) or "")
 
 
+def test_a_huge_password_is_judged_at_once() -> None:
+    begin = time.perf_counter()
+    for hostile in ("a" + "1" * 500_000 + "a", "ab" * 250_000 + "c", "a1" * 250_000):
+        passwords.rules(hostile)
+    assert time.perf_counter() - begin < 5
+
+
 def test_the_most_common_long_ones_are_on_the_list() -> None:
     lines = (Path(passwords.__file__).parent / "common_long_passwords.txt").read_text().splitlines()
     listed = [line for line in lines if not line.startswith("# ")]

@@ -1,5 +1,7 @@
 """Who is on the other end."""
 
+import time
+
 import pytest
 from flask import Flask
 
@@ -48,6 +50,12 @@ from webapp.web.visitor import browser_name, is_local
 )
 def test_a_browser_is_named_as_people_name_it(user_agent: str, name: str) -> None:
     assert browser_name(user_agent) == name
+
+
+def test_a_huge_user_agent_is_read_at_once() -> None:
+    begin = time.perf_counter()
+    browser_name("Version/" + "1" * 200_000)
+    assert time.perf_counter() - begin < 1
 
 
 @pytest.mark.parametrize(

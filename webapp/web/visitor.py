@@ -31,6 +31,7 @@ SYSTEMS: Final = (
     ("Linux", "Linux"),
 )
 LONGEST: Final = 60  # characters of a User-Agent that nobody knows
+LONGEST_READ: Final = 1000  # characters of one; strangers could send 200,000 to the patterns
 FORWARDING: Final = (
     *("CF-Connecting-IP", "Forwarded", "True-Client-IP", "Via", "X-Client-IP", "X-Forwarded-By"),
     *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto"),
@@ -41,6 +42,7 @@ FORWARDING: Final = (
 
 def browser_name(user_agent: str) -> str:
     """Return "Firefox 128 on Linux" for a User-Agent, or its beginning when it is unknown."""
+    user_agent = user_agent[:LONGEST_READ]
     for name, pattern in BROWSERS:
         found = pattern.search(user_agent)
         if found:
