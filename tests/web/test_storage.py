@@ -79,3 +79,9 @@ def test_older_pages_are_partials_for_htmx(admin: Browser) -> None:
     assert [tag.get("id") for tag in partial.find_all(recursive=False)] == ["artifacts"]
     assert "backup-0" in partial.text
     assert partial.select_one("a[rel=prev]") is not None
+
+
+def test_where_the_last_destination_is_gone_an_open_page_starts_anew(viewer: Browser) -> None:
+    viewer.htmx_get("/storage", 204)
+    assert viewer.last.headers["HX-Redirect"] == "/storage"
+    viewer.get("/storage")

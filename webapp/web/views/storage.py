@@ -1,6 +1,6 @@
 """The storage explorer: stored backups by destination."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, url_for
 from werkzeug.http import dump_options_header
 
 from webapp.models.user import Role
@@ -20,6 +20,8 @@ def index() -> Response:
         before=asked("before"),
         after=asked("after"),
     )
+    if listing.place is None and htmx.is_htmx():
+        return htmx.go(url_for(".index"))  # the page that asks shows a destination that is gone
     return htmx.render("storage/index.html", "storage/_artifacts.html", listing=listing)
 
 
