@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from cryptography.fernet import Fernet
 from flask import Flask
+from sqlalchemy import event, inspect
+from sqlalchemy.orm import Session
 
 from tests.browser import Browser
 from tests.factories import make_user
@@ -31,6 +33,17 @@ def make_settings(path: Path, **changes: object) -> Settings:
         "base_url": "https://backup.example.org",
     }
     return Settings(**(values | changes))  # type: ignore[arg-type]
+
+
+@event.listens_for(Session, "before_flush")
+def refuse_what_postgresql_would(session: Session, *_more: object) -> None:
+    """Let SQLite take no text that is longer than its column: PostgreSQL does not."""
+    for row in (*session.new, *session.dirty):
+        for name, column in inspect(type(row)).columns.items():
+            longest, value = getattr(column.type, "length", None), getattr(row, name)
+            assert longest is None or value is None or len(value) <= longest, (
+                f"{column}: {len(value)} characters, {longest} at most"
+            )
 
 
 @pytest.fixture
