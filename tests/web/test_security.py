@@ -43,6 +43,12 @@ def test_pages_are_not_cached_and_vary_on_htmx(admin: Browser) -> None:
     assert "HX-Request" in admin.last.headers["Vary"]
 
 
+def test_an_error_is_not_cached_where_files_are(admin: Browser) -> None:
+    for path in ("/static/nothing.css", "/static/nothing.css?v=1", "/bootstrap/static/nothing.css"):
+        admin.get(path, 404)
+        assert admin.last.headers["Cache-Control"] == "no-store"
+
+
 def test_files_are_cached_by_their_content(browser: Browser) -> None:
     page = browser.get("/login")
     sheets = [link["href"] for link in page.select("link[rel=stylesheet]")]

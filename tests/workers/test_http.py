@@ -44,6 +44,32 @@ def status(port: int, path: str, *headers: str, body: bytes = b"") -> int:
             return CLOSED
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000000\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 300_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+    ids=["large body", "large head", "no header", "no address"],
+)
+def test_what_is_refused_before_the_application_has_its_headers_too(port: int, head: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+        connection.sendall(head)
+        answer = connection.recv(5000).decode()
+    assert answer.startswith("HTTP/1.")
+    assert answer.split()[1] in ("400", "413", "431")
+    for header in (
+        "Content-Security-Policy: default-src 'self'",
+        "X-Content-Type-Options: nosniff",
+        "X-Frame-Options: DENY",
+        "Referrer-Policy: same-origin",
+        "Cache-Control: no-store",
+    ):
+        assert header in answer
+
+
 @pytest.mark.parametrize("path", ["/login", "/setup", "/", "/restores/upload", "/nothing"])
 def test_a_stranger_cannot_send_much(port: int, path: str) -> None:
     assert status(port, path, "Content-Length: 300000000") == 413

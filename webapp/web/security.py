@@ -75,6 +75,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.before_request(_refuse_nul)
     headers = _headers(htmx)
+    # for answers that the server gives before it asks the application (workers/http.py)
+    app.config["ANSWER_HEADERS"] = {**headers, "Cache-Control": "no-store"}
 
     @app.after_request
     def protect(response: Response) -> Response:
@@ -123,7 +125,7 @@ def _headers(htmx: Htmx) -> dict[str, str]:
 
 
 def _cache(response: Response) -> Response:
-    if request.endpoint in {"static", "bootstrap.static"}:
+    if request.endpoint in {"static", "bootstrap.static"} and response.status_code < 400:
         if "v" in request.args and response.status_code == 200:
             response.headers["Cache-Control"] = f"public, max-age={ASSET_SECONDS}, immutable"
         return response

@@ -9,8 +9,9 @@ from flask import Flask
 from itsdangerous import BadData
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
+from waitress.task import ErrorTask
 from werkzeug.http import parse_cookie
 
 from webapp.core.settings import HOST_COOKIE, Settings
@@ -86,19 +87,29 @@ def _channel_class(app: Flask) -> type[HTTPChannel]:
     """Return connections that take large bodies only where they belong, from who is signed in.
 
     A body is kept on the disk before the application is asked anything: others could fill it.
+    What is refused here has the headers of every answer.
     """
 
     class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
         adj: Any
 
         def parse_header(self, header_plus: bytes) -> None:
-            super().parse_header(header_plus)
+            try:
+                super().parse_header(header_plus)
+            except ValueError as error:  # an address such as http://[::1/
+                raise ParsingError("Bad URI") from error
             if self.path != LARGE_UPLOADS or not _is_signed_in(app, self.headers.get("COOKIE", "")):
                 self.adj = copy.copy(self.adj)
                 self.adj.max_request_body_size = LARGEST_OTHERS
 
+    class Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
+        def execute(self) -> None:
+            self.response_headers.extend(app.config["ANSWER_HEADERS"].items())
+            super().execute()
+
     class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         parser_class = Parser
+        error_task_class = Refusal
 
     return Channel
 
