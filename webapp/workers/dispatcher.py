@@ -5,6 +5,9 @@ due, both in one transaction. Deliveries of one channel form a lane; a lane has 
 time, so a channel that hangs delays only itself. Senders are started as lanes need them and end
 when there is nothing to do. A sender that does not come back is left behind: its lease is renewed
 no more, so the message is tried again, and its lane gets another sender.
+
+Nothing is begun on a lease that may have ended: a process that was frozen, or could not reach the
+database for a while, wakes up to claims that others have taken over and sent.
 """
 
 import logging
@@ -36,6 +39,8 @@ that it would run dry while the pump goes round. Slow ones hold few: each claim 
 of its channel as they were when it was made."""
 LANE_SECONDS: Final = 0.05  # of work in a lane; a round takes about 40 ms while results come in
 RENEW_EVERY: Final = 15.0  # seconds, a third of the lease
+CERTAIN_FOR: Final = claims.LEASE - timedelta(seconds=RENEW_EVERY)
+"""From the renewal of a lease on; then two more were missed, and a call may outlast it."""
 LONGEST_ATTEMPT: Final = 180.0
 """Seconds. Each call of an attempt ends after 30 by itself; what lasts longer than all of them is a
 fault of ours."""
@@ -54,6 +59,31 @@ class _Sending:
     lane: int
     claim: Claim
     since: float
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """By both clocks: one may have been set, and the other stands still while a machine sleeps."""
+
+    wall: datetime
+    monotonic: float
+
+    @classmethod
+    def now(cls) -> "_Moment":
+        return cls(clock.now(), time.monotonic())
+
+    def is_within(self, time_ago: timedelta) -> bool:
+        """Say whether it was so short a time ago by either clock."""
+        passed = timedelta(seconds=time.monotonic() - self.monotonic)
+        return max(passed, clock.now() - self.wall) < time_ago
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A claim whose lease is ours, and when that was last made sure of."""
+
+    claim: Claim
+    leased: _Moment
 
 
 class Dispatcher:
@@ -78,13 +108,14 @@ class Dispatcher:
         """How long the latest attempt of each lane took."""
         self._ready: deque[int] = deque()
         """Lanes that wait for a sender."""
-        self._held: dict[str, Claim] = {}
+        self._held: dict[str, _Held] = {}
         """Claims whose leases are ours: waiting, being sent, or not recorded yet."""
         self._results: list[Result] = []
         self._dropped: list[Claim] = []
         self._senders: set[threading.Thread] = set()
         self._sending: dict[threading.Thread, _Sending] = {}
         self._idle = 0
+        """How many of the senders drive no lane."""
 
     def start(self) -> None:
         """Begin to send."""
@@ -149,17 +180,13 @@ class Dispatcher:
         """Record and claim once; return how many seconds there is nothing to do."""
         if self._is_busy():
             bell.wait(GATHER)
-        results, dropped = self._take()
-        claims.release(dropped)
         passed_over = self._passed_over()
-        claimed = (
-            self._record_and_claim(results, passed_over)
-            if results
-            else claims.claim_due(BATCH, passed_over=passed_over, kept=self._connection)
-        )
+        began = _Moment.now()
+        claimed = self._write(passed_over)
         now = clock.now()
         self._parked |= {lane: (now, until) for lane, until in claimed.parked.items()}
-        self._hand_out(claimed.claims)
+        self._hand_out(claimed.claims, began)
+        self._start_senders()
         if claimed.more or self._has_results():
             return 0.0
         if claimed.claims:
@@ -190,13 +217,25 @@ class Dispatcher:
                 self._held.pop(claim.delivery_id, None)
         return results, dropped
 
-    def _record_and_claim(self, results: list[Result], passed_over: list[int]) -> Claimed:
+    def _write(self, passed_over: list[int]) -> Claimed:
+        """Give back, record and claim."""
+        results, dropped = self._take()
         try:
-            claimed = outcomes.record_and_claim(results, BATCH, passed_over=passed_over)
+            claims.release(dropped)
+            if results:
+                return self._record_and_claim(results, passed_over)
+            return claims.claim_due(BATCH, passed_over=passed_over, kept=self._connection)
         except OperationalError:  # disk full, locked for long: nothing that was sent is forgotten
             with self._lock:
                 self._results[:0] = results
+                self._dropped[:0] = dropped
             raise
+
+    def _record_and_claim(self, results: list[Result], passed_over: list[int]) -> Claimed:
+        try:
+            claimed = outcomes.record_and_claim(results, BATCH, passed_over=passed_over)
+        except OperationalError:
+            raise  # the same batch is recorded by the next round
         except Exception:
             logger.exception("a batch could not be recorded; recording one by one")
             self._record_singly(results)
@@ -216,14 +255,23 @@ class Dispatcher:
     def _forget(self, results: list[Result]) -> None:
         with self._lock:
             for result in results:
-                if self._held.get(result.claim.delivery_id) is result.claim:
+                held = self._held.get(result.claim.delivery_id)
+                if held is not None and held.claim is result.claim:
                     del self._held[result.claim.delivery_id]
 
     def _renew(self) -> None:
         with self._lock:
-            held = list(self._held.values())
-        if held:
-            claims.renew(held)
+            for lane in self._lanes:
+                self._drop_uncertain(lane)
+            held = [one.claim for one in self._held.values()]
+        if not held:
+            return
+        began = _Moment.now()
+        claims.renew(held)
+        with self._lock:
+            for claim in held:
+                if claim.delivery_id in self._held:
+                    self._held[claim.delivery_id] = _Held(claim, began)
 
     def _leave_behind(self) -> None:
         """Give up senders that do not come back: their lease ends, and their lane goes on."""
@@ -258,10 +306,10 @@ class Dispatcher:
         took = self._pace.get(lane, timedelta.max).total_seconds()
         return len(waiting) >= min(max(least, LANE_SECONDS / max(took, 1e-6)), most)
 
-    def _hand_out(self, claimed: list[Claim]) -> None:
+    def _hand_out(self, claimed: list[Claim], leased: _Moment) -> None:
         with self._work:
             for claim in claimed:
-                self._held[claim.delivery_id] = claim
+                self._held[claim.delivery_id] = _Held(claim, leased)
                 lane = claim.channel.id
                 if lane in self._lanes:
                     self._lanes[lane].append(claim)
@@ -269,14 +317,25 @@ class Dispatcher:
                     self._lanes[lane] = deque([claim])
                     self._ready.append(lane)
                     self._work.notify()
-                    self._want_sender()
 
-    def _want_sender(self) -> None:
-        """Start a sender unless enough of them are idle (the lock is held)."""
-        if self._idle < len(self._ready) and len(self._senders) < self._most_threads:
-            thread = threading.Thread(target=self._send, name="sender", daemon=True)
-            self._senders.add(thread)
-            thread.start()
+    def _start_senders(self) -> None:
+        """Start senders until enough of them are idle; what fails now is tried the next time.
+
+        Raises:
+            RuntimeError: the machine has no room for another thread.
+        """
+        with self._lock:
+            while self._idle < len(self._ready) and len(self._senders) < self._most_threads:
+                thread = threading.Thread(target=self._send, name="sender", daemon=True)
+                thread.start()  # it waits for the lock
+                self._senders.add(thread)
+                self._idle += 1
+
+    def _drop_uncertain(self, lane: int) -> None:
+        """Give back what waits in a lane when its leases may have ended (the lock is held)."""
+        waiting = self._lanes[lane]
+        while waiting and not self._held[waiting[0].delivery_id].leased.is_within(CERTAIN_FOR):
+            self._dropped.append(waiting.popleft())
 
     def _release_lanes(self) -> None:
         with self._lock:
@@ -305,7 +364,6 @@ class Dispatcher:
     def _next_lane(self) -> int | None:
         """Return a lane to drive, or None to end; a sender that ends is no longer counted."""
         with self._work:
-            self._idle += 1
             self._work.wait_for(lambda: self._ready or self._stopping.is_set(), SENDER_IDLE)
             self._idle -= 1
             if self._ready:
@@ -315,10 +373,12 @@ class Dispatcher:
 
     def _next_claim(self, lane: int) -> Claim | None:
         with self._lock:
+            self._drop_uncertain(lane)
             waiting = self._lanes[lane]
             if not waiting:
                 del self._lanes[lane]
                 self._pace.pop(lane, None)
+                self._idle += 1
                 return None
             claim = waiting.popleft()
             self._sending[threading.current_thread()] = _Sending(lane, claim, time.monotonic())

@@ -1,0 +1,128 @@
+"""The dispatcher when the machine itself is in trouble: no lock, no thread, no time."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+
+from tests.servers.http import Peer, Received
+from tests.workers.test_dispatcher import queue, stored, until, webhook
+from webapp.core import clock
+from webapp.models import db
+from webapp.models.channel import ChannelRow
+from webapp.models.delivery import Attempt, Delivery, State
+from webapp.services import claims
+from webapp.services.transaction import reading, transaction
+from webapp.workers import dispatcher as module
+from webapp.workers.dispatcher import Dispatcher
+
+
+@contextmanager
+def locked(app: Flask) -> Iterator[None]:
+    """Hold the write lock of the database as another program would."""
+    path = Path(app.instance_path) / "dbackup.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def no_new_threads() -> Iterator[None]:
+    """Ask for stacks that no machine has room for, so that no thread can be started."""
+    threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(0)
+
+
+def channel(row: ChannelRow) -> ChannelRow:
+    with reading() as session:
+        return session.get_one(ChannelRow, row.id)
+
+
+def test_a_result_survives_that_what_waits_behind_it_cannot_be_given_back(
+    app: Flask, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.models.base.BUSY_TIMEOUT_MS", 200)
+    monkeypatch.setattr(module, "REST_AFTER_ERROR", 0.05)
+    db.engine.dispose()  # connections are made anew, with less patience
+    row = webhook(peer)
+    ids = [queue(row)[0] for _ in range(3)]
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold(_received: Received) -> None:
+        asked.set()
+        go_on.wait(10)
+
+    peer.before_answer = hold
+    peer.answer(401)
+    dispatcher = Dispatcher(app, most_threads=4)
+    dispatcher.start()
+    assert asked.wait(10)
+    with locked(app):
+        go_on.set()
+        time.sleep(1.0)  # several rounds that could not write
+    until(lambda: channel(row).broken_at is not None)
+    until(lambda: [stored(each).state for each in ids] == [State.RETRYING] * 3)
+    assert dispatcher.stop(10)
+    assert len(peer.requests) == 1
+    with reading() as session:
+        found = session.scalars(select(Attempt.outcome).where(Attempt.delivery_id.in_(ids))).all()
+    assert found == ["permanent"]
+
+
+def test_messages_go_out_once_threads_can_be_started_again(
+    app: Flask, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REST_AFTER_ERROR", 0.05)
+    dispatcher = Dispatcher(app, most_threads=4)
+    dispatcher.start()
+    time.sleep(0.2)
+    with no_new_threads():
+        rows = [webhook(peer, f"/{number}") for number in range(3)]
+        ids = queue(*rows)
+        until(lambda: all(stored(each).state == State.SENDING for each in ids))
+        time.sleep(0.3)
+        assert not peer.requests
+    until(lambda: all(stored(each).state == State.SENT for each in ids))
+    assert dispatcher.stop(10)
+    assert len(peer.requests) == 3
+
+
+def test_nothing_is_begun_on_a_lease_that_may_have_ended(
+    app: Flask, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process takes over what this one could not renew; this one then leaves it alone."""
+    row = webhook(peer)
+    ids = [queue(row)[0] for _ in range(4)]
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold(_received: Received) -> None:
+        asked.set()
+        go_on.wait(10)
+
+    peer.before_answer = hold
+    frozen = Dispatcher(app, most_threads=4)
+    frozen.start()
+    assert asked.wait(10)
+    until(lambda: all(stored(each).state == State.SENDING for each in ids))
+    with transaction() as session:  # the leases ended, and another process was there first
+        session.execute(update(Delivery).values(next_attempt_at=clock.now()))
+        taken_over = claims.claim(session, 10).claims
+    assert [claim.delivery_id for claim in taken_over] == ids
+    later = clock.now() + module.CERTAIN_FOR + timedelta(seconds=1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    go_on.set()
+    until(lambda: not frozen._lanes)
+    assert frozen.stop(10)
+    assert [request.headers["webhook-id"] for request in peer.requests] == ids[:1]
+    assert [stored(each).attempts for each in ids] == [2] * 4
