@@ -18,6 +18,7 @@ from tests.servers.fixtures import server_context
 from tests.servers.http import Peer
 from tests.servers.names import Names
 from tests.servers.proxy import Proxy
+from tests.shortages import no_new_threads
 from webapp.core.errors import PermanentError, TransientError
 from webapp.core.settings import PrivateNetworks
 from webapp.notify import outbound as module
@@ -153,6 +154,17 @@ def test_the_watchdog_thread_ends_when_there_is_nothing_to_watch(peer: Peer) -> 
     post(way_out, peer.url)
 
 
+def test_the_watchdog_comes_back_after_a_time_without_room_for_its_thread(peer: Peer) -> None:
+    way_out = make(seconds=0.5)
+    with no_new_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+        post(way_out, peer.url)
+    peer.answer(200, b"", drip_headers=0.05)
+    began = time.monotonic()
+    with pytest.raises(TransientError, match="No complete answer"):
+        post(way_out, peer.url)
+    assert time.monotonic() - began < 2
+
+
 def test_silence_within_the_limit_of_a_read_is_a_timeout(
     way_out: Outbound, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,11 +200,12 @@ def test_an_unknown_host_needs_a_person(way_out: Outbound, names: Names) -> None
     assert not caught.value.maybe_sent
 
 
+@pytest.mark.parametrize("number", [socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY])
 def test_a_name_server_in_trouble_is_not_the_admins_fault(
-    way_out: Outbound, monkeypatch: pytest.MonkeyPatch
+    way_out: Outbound, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def ask(*args: object, **kwargs: object) -> None:
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure")
+        raise socket.gaierror(number, "Temporary failure")
 
     monkeypatch.setattr(socket, "getaddrinfo", ask)
     with pytest.raises(TransientError, match="at the moment") as caught:

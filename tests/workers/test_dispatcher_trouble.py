@@ -13,12 +13,16 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from tests.servers.http import Peer, Received
+from tests.shortages import no_more_files, no_new_threads
 from tests.workers.test_dispatcher import queue, stored, until, webhook
 from webapp.core import clock
+from webapp.core.errors import TransientError
 from webapp.models import db
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Attempt, Delivery, State
-from webapp.services import claims
+from webapp.notify import outbound
+from webapp.services import claims, sending
+from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
 from webapp.workers import dispatcher as module
 from webapp.workers.dispatcher import Dispatcher
@@ -32,16 +36,6 @@ def locked(app: Flask) -> Iterator[None]:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
-
-
-@contextmanager
-def no_new_threads() -> Iterator[None]:
-    """Ask for stacks that no machine has room for, so that no thread can be started."""
-    threading.stack_size(1 << 46)
-    try:
-        yield
-    finally:
-        threading.stack_size(0)
 
 
 def channel(row: ChannelRow) -> ChannelRow:
@@ -126,3 +120,23 @@ def test_nothing_is_begun_on_a_lease_that_may_have_ended(
     assert frozen.stop(10)
     assert [request.headers["webhook-id"] for request in peer.requests] == ids[:1]
     assert [stored(each).attempts for each in ids] == [2] * 4
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first call", "later call"])
+def test_a_message_that_meets_a_machine_without_room_is_tried_again(
+    app: Flask, peer: Peer, first: bool
+) -> None:
+    row = webhook(peer)
+    queue(row)
+    queue(row)
+    earlier, claim = claims.claim_due(2).claims
+    if not first:
+        assert sending.attempt(earlier).receipt is not None
+        installation().outbound.close()  # a kept connection needs no further file
+    else:
+        outbound._context.cache_clear()  # certificates are read for the first call
+    with no_more_files():
+        result = sending.attempt(claim)
+    assert isinstance(result.error, TransientError)
+    assert "too many" in str(result.error)
+    assert sending.attempt(claim).receipt is not None

@@ -181,11 +181,18 @@ def _is_literal(host: str) -> bool:
     return True
 
 
+_NO_SUCH_HOST: Final = frozenset(
+    getattr(socket, name, socket.EAI_NONAME)  # not every system has all of them
+    for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY")
+)
+"""Other errors are about the name server or this machine, and pass."""
+
+
 def _ask(host: str, port: int) -> list[Target]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:
+        if error.errno not in _NO_SUCH_HOST:
             raise UnknownHostError(
                 f"The name {host} cannot be looked up at the moment.", is_final=False
             ) from error

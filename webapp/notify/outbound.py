@@ -37,7 +37,7 @@ from urllib3.exceptions import TimeoutError as PoolTimeoutError
 from urllib3.response import BaseHTTPResponse
 
 from webapp import __version__
-from webapp.core import network
+from webapp.core import network, shortage
 from webapp.core.errors import ChannelError, PermanentError, TransientError
 from webapp.core.settings import PrivateNetworks
 from webapp.notify.reply_head import Reply
@@ -143,7 +143,11 @@ class Call:
             remaining = until - time.monotonic()
             if remaining <= 0:
                 break
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+            except OSError as error:
+                problem = error
+                continue
             try:
                 sock.settimeout(remaining / left)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -255,8 +259,9 @@ class Watchdog:
         with self._lock:
             self._calls[number] = call
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                thread.start()  # where that fails, the next call tries it again
+                self._thread = thread
         return number
 
     def remove(self, number: int) -> None:
@@ -427,6 +432,8 @@ def _context(ca_files: tuple[_Pem, ...], own: _Pem | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(path)
         except OSError as error:
+            if shortage.words(error):
+                raise
             raise PermanentError(
                 f"The file with certificate authorities {path} cannot be used "
                 f"({type(error).__name__}).",
@@ -437,6 +444,8 @@ def _context(ca_files: tuple[_Pem, ...], own: _Pem | None) -> ssl.SSLContext:
         try:
             context.load_cert_chain(own[0], password=_no_passphrase)
         except OSError as error:
+            if shortage.words(error):
+                raise
             raise PermanentError(
                 f"The file with the client certificate {own[0]} cannot be used "
                 f"({type(error).__name__}).",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
-from webapp.core import clock
+from webapp.core import clock, shortage
 from webapp.core.errors import AppError, ChannelError, PermanentError, SecretError, TransientError
 from webapp.core.scrub import conceal
 from webapp.core.secrets import mask
@@ -46,10 +46,7 @@ def attempt(claim: Claim) -> Result:
             "delivery failed by a fault of ours", extra={"delivery": claim.delivery_id}
         )
         _report(claim, error)
-        outcome["error"] = PermanentError(
-            f"DBackup could not make or send this message ({type(error).__name__}).",
-            advice="This is a fault in DBackup. The server's log has the details.",
-        )
+        outcome["error"] = _of_ours(error)
     return Result(
         claim=claim,
         started_at=started_at,
@@ -131,6 +128,20 @@ def _event(claim: Claim) -> Event:
             f"The stored event “{claim.event_type}” lacks facts that this version needs.",
             advice="It was published by another version of DBackup.",
         ) from error
+
+
+def _of_ours(error: Exception) -> ChannelError:
+    lacking = shortage.words(error)
+    if lacking:
+        return TransientError(
+            f"This machine could not make or send the message: {lacking}.",
+            advice="See what else runs on this machine, and the limits of the server's process.",
+            needs_you=True,
+        )
+    return PermanentError(
+        f"DBackup could not make or send this message ({type(error).__name__}).",
+        advice="This is a fault in DBackup. The server's log has the details.",
+    )
 
 
 def _masked(error: ChannelError, secrets: tuple[str, ...]) -> ChannelError:
