@@ -17,9 +17,10 @@ from webapp.models.delivery import Attempt, Delivery, EventRow, State
 from webapp.models.routing import GlobalChannel
 from webapp.notify.channels.base import Receipt
 from webapp.notify.events import BY_TYPE
-from webapp.services import channel_health, claims, due, outbox, outcomes, routing
+from webapp.services import claims, due, outbox, outcomes, routing
 from webapp.services.claims import Claim
 from webapp.services.outcomes import Result
+from webapp.services.probes import PROBE_EVERY
 from webapp.services.routing import Target
 from webapp.services.transaction import reading, transaction
 
@@ -329,7 +330,7 @@ def test_a_passed_test_heals_the_channel_and_sends_what_waited() -> None:
 
 def test_a_broken_channel_is_probed_hourly(later: Callable[[timedelta], None]) -> None:
     waiting = break_channel(make_channel())
-    later(channel_health.PROBE_EVERY + timedelta(seconds=1))
+    later(PROBE_EVERY + timedelta(seconds=1))
     assert claim_one().delivery_id == waiting
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import bindparam, select, text, update
@@ -12,9 +11,8 @@ from webapp.core import clock
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import OPEN_STATES, Delivery, State
 from webapp.services import fallbacks
+from webapp.services.probes import PROBE_EVERY, waits_for_repair
 from webapp.services.transaction import RING
-
-PROBE_EVERY: Final = timedelta(hours=1)  # a broken channel is tried this often
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +110,6 @@ def _failed(row: ChannelRow, sign: Sign) -> None:
     row.failure_count += 1
     row.last_error = sign.error
     row.last_advice = sign.advice
-
-
-def waits_for_repair(error: str) -> str:
-    """Return the reason why a message to a broken channel waits."""
-    return f"The channel is broken, so this waits until it is mended: {error}"
 
 
 def _hold_back(session: Session, row: ChannelRow) -> None:

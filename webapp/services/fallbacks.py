@@ -3,14 +3,17 @@
 At once on a permanent error or when no try is left, after the second transient one otherwise.
 Whichever of the two is delivered first ends the other, so nobody gets a second copy when the
 channel recovers. The other may be under way at that moment: then its error ends it.
+
+A fallback is told of an event once, whoever needs it, and one that is broken itself is told when it
+is mended.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy import and_, bindparam, insert, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from webapp.core import clock, ids
@@ -20,6 +23,7 @@ from webapp.models.channel import ChannelRow
 from webapp.models.delivery import OPEN_STATES, Delivery, State
 from webapp.services import routing
 from webapp.services.claims import Claim
+from webapp.services.probes import PROBE_EVERY, waits_for_repair
 from webapp.services.transaction import RING
 
 AFTER_ATTEMPTS: Final = 2
@@ -63,7 +67,8 @@ def settle(session: Session, results: Sequence[Settled]) -> None:
             _queue_stand_ins(session, result.claim)
     _call_off_those_told(session, [one.delivery_id for one in failed])
     _call_off_stand_ins(
-        session, [one for one in arrived if one.stands_in_for is None and not one.is_fresh]
+        session,
+        [one.delivery_id for one in arrived if one.stands_in_for is None and not one.is_fresh],
     )
     for one in arrived:
         if one.stands_in_for is not None:
@@ -103,31 +108,26 @@ def _fallback_of(session: Session, claim: Claim) -> ChannelRow | None:
 
 
 def _of_channel(session: Session, channel_id: int) -> ChannelRow | None:
-    """Return the channel to use instead, if there is one that works; one step only."""
+    """Return the channel to use instead, if there is one that is on; one step only."""
     fallback_id = session.scalar(select(ChannelRow.fallback_id).where(ChannelRow.id == channel_id))
     if fallback_id is None or fallback_id == channel_id:
         return None
     row = session.get(ChannelRow, fallback_id)
-    return row if row is not None and row.enabled and row.broken_at is None else None
+    return row if row is not None and row.enabled else None
 
 
 def _queue(session: Session, claim: Claim | Waiting, fallback: ChannelRow) -> None:
-    known = session.scalar(
-        select(Delivery.id).where(Delivery.fallback_for == claim.delivery_id).limit(1)
-    )
-    told = session.scalar(
-        select(Delivery.id)
-        .where(
-            Delivery.event_id == claim.event_id,
-            Delivery.channel_id == fallback.id,
-            Delivery.is_direct.is_(False),
-            Delivery.state != State.SKIPPED,
-        )
-        .limit(1)
-    )
-    if known is not None or told is not None:
-        return  # the fallback is told about this event anyway
+    if _is_told_anyway(session, claim, fallback):
+        return
     now = clock.now()
+    fate: dict[str, Any] = {"state": State.QUEUED, "next_attempt_at": now}
+    if fallback.broken_at is not None:
+        fate = {
+            "state": State.RETRYING,
+            "next_attempt_at": now + PROBE_EVERY,
+            "needs_you": True,
+            "reason": waits_for_repair(fallback.last_error or "unknown error"),
+        }
     session.execute(
         insert(Delivery),
         [
@@ -138,18 +138,40 @@ def _queue(session: Session, claim: Claim | Waiting, fallback: ChannelRow) -> No
                 "channel_name": fallback.name,
                 "channel_type": fallback.type,
                 "recipient": target.recipient,
-                "state": State.QUEUED,
                 "created_at": now,
-                "next_attempt_at": now,
                 "expires_at": claim.expires_at or now + EXPIRES_AFTER,
                 "fallback_for": claim.delivery_id,
             }
+            | fate
             for target in routing.targets_of(fallback)
         ],
     )
     session.info[RING] = True
 
 
+def _is_told_anyway(session: Session, claim: Claim | Waiting, fallback: ChannelRow) -> bool:
+    """Say whether the fallback hears of this event without another stand-in, or has refused it."""
+    is_told = Delivery.state.in_((*_ON_ITS_WAY, State.SENT))
+    found = session.scalar(
+        select(Delivery.id)
+        .where(
+            Delivery.event_id == claim.event_id,
+            or_(
+                and_(Delivery.fallback_for == claim.delivery_id, is_told),
+                and_(
+                    Delivery.fallback_for == claim.delivery_id,
+                    Delivery.channel_id == fallback.id,
+                    Delivery.state != State.SKIPPED,  # it was off then
+                ),
+                and_(Delivery.channel_id == fallback.id, Delivery.is_direct.is_(False), is_told),
+            ),
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
+_ON_ITS_WAY: Final = (State.QUEUED, State.SENDING, State.RETRYING)
 _CALL_OFF: Final = (
     update(Delivery)
     .where(text("state IN ('queued', 'retrying')"))
@@ -169,7 +191,7 @@ _LOCK_ORIGINAL: Final = (
     select(Delivery.id).where(Delivery.id == bindparam("of")).with_for_update()
 )
 _LOCK_STAND_INS: Final = (
-    select(Delivery.id)
+    select(Delivery.fallback_for, Delivery.event_id, Delivery.channel_id)
     .where(Delivery.fallback_for.in_(bindparam("ids", expanding=True)))
     .with_for_update()
 )
@@ -184,18 +206,47 @@ _RECOVERED: Final = (
 )
 
 
-def _call_off_stand_ins(session: Session, claims: Sequence[Claim]) -> None:
+def _call_off_stand_ins(session: Session, originals: Sequence[str]) -> None:
     """The channels delivered it themselves: nothing stands in for them any more."""
-    if claims:
-        originals = [claim.delivery_id for claim in claims]
-        session.execute(_LOCK_STAND_INS, {"ids": originals})
+    if originals:
+        for row in set(session.execute(_LOCK_STAND_INS, {"ids": list(originals)}).all()):
+            _hand_over(session, row.fallback_for, row.event_id, row.channel_id)
         session.connection().execute(
             _CALL_OFF_STAND_INS,
             {
-                "ids": originals,
+                "ids": list(originals),
                 "why": RECOVERED,
                 "now": clock.now(),
             },
+        )
+
+
+def _hand_over(
+    session: Session, original: str | None, event_id: str, channel_id: int | None
+) -> None:
+    """Let what stood in for a delivery stand in for another one that shares its fallback.
+
+    That one got no stand-in of its own, because the fallback was told anyway.
+    """
+    other = session.scalar(
+        select(Delivery.id)
+        .join(ChannelRow, ChannelRow.id == Delivery.channel_id)
+        .where(
+            Delivery.event_id == event_id,
+            Delivery.id != original,
+            Delivery.state.in_((State.RETRYING, State.FAILED, State.EXPIRED)),
+            Delivery.fallback_for.is_(None),
+            Delivery.is_direct.is_(False),
+            ChannelRow.fallback_id == channel_id,
+        )
+        .limit(1)
+    )
+    if other is not None:
+        session.execute(
+            update(Delivery)
+            .where(text("state IN ('queued', 'retrying')"), Delivery.fallback_for == original)
+            .values(fallback_for=other)
+            .execution_options(synchronize_session=False)
         )
 
 
@@ -223,9 +274,4 @@ def _call_off_those_told(session: Session, delivery_ids: Collection[str]) -> Non
         return
     for row in session.execute(_STOOD_IN, {"ids": list(delivery_ids)}).all():
         _end_original(session, row[0], row[1])
-    recovered = session.scalars(_RECOVERED, {"ids": list(delivery_ids)}).all()
-    if recovered:
-        session.connection().execute(
-            _CALL_OFF_STAND_INS,
-            {"ids": list(recovered), "why": RECOVERED, "now": clock.now()},
-        )
+    _call_off_stand_ins(session, session.scalars(_RECOVERED, {"ids": list(delivery_ids)}).all())

@@ -19,7 +19,7 @@ from webapp.models.delivery import Delivery, EventRow, State
 from webapp.models.job import Job
 from webapp.notify.events import Event
 from webapp.services import fallbacks
-from webapp.services.channel_health import PROBE_EVERY, waits_for_repair
+from webapp.services.probes import PROBE_EVERY, waits_for_repair
 from webapp.services.routing import Target, plan_job_event, plan_system_event
 from webapp.services.transaction import RING
 

@@ -21,8 +21,9 @@ from webapp.models.delivery import Attempt, Delivery, State
 from webapp.notify.channels.base import Receipt
 from webapp.notify.events.system_error import SystemError
 from webapp.services import channel_health, channels, claims, fallbacks, outbox, rates
-from webapp.services.channel_health import PROBE_EVERY, Sign
+from webapp.services.channel_health import Sign
 from webapp.services.claims import Claim, Claimed
+from webapp.services.probes import PROBE_EVERY
 from webapp.services.transaction import transaction
 
 logger = logging.getLogger(__name__)
