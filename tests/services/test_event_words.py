@@ -103,6 +103,15 @@ def test_a_channel_that_rests_gets_it_later(monkeypatch: pytest.MonkeyPatch) -> 
     assert sentence() == (
         "Would go in 2 min, and only to the person concerned, as direct mail through Post."
     )
+    with transaction() as session:
+        broken = session.get_one(ChannelRow, other.id)
+        broken.broken_at, broken.fallback_id = now, mail.id
+    select(other)
+    assert sentence() == (
+        "Would reach nobody directly now; Other is broken, so Post takes over in 2 min, since its "
+        "service asked for a pause."
+    )
+    select(mail, mode="user_only")
     now += timedelta(minutes=2)
     assert sentence() == "Would go now only to the person concerned, as direct mail through Post."
 

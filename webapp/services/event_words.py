@@ -32,6 +32,10 @@ class Choice(Protocol):
         """The channel that would take over now, if one would."""
 
     @property
+    def fallback_rest(self) -> timedelta | None:
+        """For how much longer the service of that channel wants nothing, if it said so."""
+
+    @property
     def people(self) -> str:
         """Whom it writes to, or nothing."""
 
@@ -79,10 +83,12 @@ def _out(channel: Choice) -> str:
     if not channel.on:
         return f"{channel.name} is off"
     if not channel.broken and channel.rest is not None:
-        return (
-            f"{_with_people(channel)} gets it in {text.duration(channel.rest)}, "
-            "since its service asked for a pause"
-        )
+        return f"{_with_people(channel)} gets it {_after(channel.rest)}"
     if channel.fallback:
-        return f"{channel.name} is broken, so {channel.fallback} takes over"
+        when = "" if channel.fallback_rest is None else f" {_after(channel.fallback_rest)}"
+        return f"{channel.name} is broken, so {channel.fallback} takes over{when}"
     return f"{channel.name} is broken, so its messages wait until it is mended"
+
+
+def _after(rest: timedelta) -> str:
+    return f"in {text.duration(rest)}, since its service asked for a pause"

@@ -4,7 +4,7 @@ Every change is one small transaction that writes only its own field, so that tw
 both keep theirs. The rules of routing are in services/routing.py; this is what they read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
@@ -76,6 +76,8 @@ class ChannelChoice:
     broken: bool
     fallback: str = ""
     """The channel that would take over now, if one would."""
+    fallback_rest: timedelta | None = None
+    """For how much longer that one gets nothing because its service asked for it."""
     people: str = ""
     """Whom it writes to, as far as it may be shown."""
     rest: timedelta | None = None
@@ -390,11 +392,9 @@ def _load(session: Session, only: str | None = None) -> Setup:
     now = clock.now()
     rests = any(row.a_rest and row.a_rest > now for row in rows)
     resting = rates.resting(session) if rests else {}
+    rest = {channel_id: until - now for channel_id, until in resting.items()}
     for row in rows:
-        until = resting.get(row.id)
-        choices[row.id] = _choice(
-            row, working.get(row.fallback_id, ""), None if until is None else until - now
-        )
+        choices[row.id] = _choice(row, working.get(row.fallback_id, ""), rest)
         if row.position is not None:
             positions.append((row.position, row.id))
     everywhere = tuple(choices[channel_id] for _, channel_id in sorted(positions))
@@ -436,7 +436,7 @@ def _is_on(event: type[Event], stored: dict[str, Any]) -> bool:
     return event.on_by_default if row is None else bool(row.enabled)
 
 
-def _choice(row: Any, fallback: str, rest: timedelta | None) -> ChannelChoice:
+def _choice(row: Any, fallback: str, rest: Mapping[int, timedelta]) -> ChannelChoice:
     kind = registry.BY_TYPE.get(row.type)
     return ChannelChoice(
         id=row.id,
@@ -448,8 +448,9 @@ def _choice(row: Any, fallback: str, rest: timedelta | None) -> ChannelChoice:
         failing=row.failing_since is not None,
         broken=row.broken_at is not None,
         fallback=fallback if row.broken_at is not None else "",
+        fallback_rest=rest.get(row.fallback_id),
         people=kind.people_in(row.summary) if kind else "",
-        rest=rest,
+        rest=rest.get(row.id),
     )
 
 
