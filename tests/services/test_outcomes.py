@@ -136,6 +136,8 @@ def test_a_late_worker_does_not_overrule_the_one_that_took_over(
     later(claims.LEASE + timedelta(seconds=1))
     quick = claim_one()
     assert (quick.attempt, quick.lease_lost) == (2, True)
+    finish(slow, error=PermanentError("too late"))
+    assert stored(delivery_id).state == State.SENDING, "the other one is still at it"
     finish(quick, receipt=SENT)
     finish(slow, error=PermanentError("too late"))
     assert stored(delivery_id).state == State.SENT
