@@ -18,6 +18,7 @@ from tests.servers.fixtures import server_context
 from tests.servers.http import Peer
 from tests.servers.names import Names
 from tests.servers.proxy import Proxy
+from tests.servers.raw import RawServer
 from tests.shortages import no_new_threads
 from webapp.core.errors import PermanentError, TransientError
 from webapp.core.settings import PrivateNetworks
@@ -98,6 +99,42 @@ def test_a_huge_reply_is_read_to_its_limit_only(way_out: Outbound, peer: Peer) -
     assert len(post(way_out, peer.url).body) == module.REPLY_LIMIT
     assert post(way_out, peer.url).status == 200
     assert peer.connections == 2
+
+
+LATE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+TOO_MUCH = b"10001\r\n" + b"x" * (module.REPLY_LIMIT + 1) + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "late"),
+    [
+        (b"Transfer-Encoding: gzip, chunked\r\nContent-Length: 0\r\n\r\n", LATE),
+        (b"Transfer-Encoding: chunked\r\n\r\n" + TOO_MUCH, b"0\r\n\r\n" + LATE),
+        (b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", LATE),
+    ],
+)
+def test_the_rest_of_a_reply_is_not_the_reply_to_the_next_message(
+    way_out: Outbound, first: bytes, late: bytes
+) -> None:
+    with RawServer([b"HTTP/1.1 202 Accepted\r\n" + first, late]) as server:
+        answers = [post(way_out, server.url).status for _ in range(3)]
+        assert answers == [202, 202, 202]
+        assert server.connections == 3
+
+
+def test_a_chunk_of_negative_size_is_not_read(way_out: Outbound) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with RawServer([head + b"-1\r\n" + b"x" * 5_000_000]) as server:
+        assert post(way_out, server.url).body == b""
+
+
+def test_a_length_of_thousands_of_digits_does_not_break_the_channel(way_out: Outbound) -> None:
+    head = b"HTTP/1.1 503 Later\r\nConnection: close\r\nContent-Length: " + b"9" * 5000
+    with RawServer([head + b"\r\n\r\n"]) as server:
+        thread = threading.Timer(0.3, server.__exit__, (None, None, None))
+        thread.start()
+        assert post(way_out, server.url).status == 503
+        thread.join()
 
 
 def test_a_body_that_breaks_off_leaves_the_status_as_the_answer(

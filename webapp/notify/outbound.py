@@ -696,10 +696,10 @@ def _read(raw: Any) -> bytes:
             if not more:
                 break
             body += more
-    if raw.length_remaining:
-        raw.close()
-    else:
+    if raw.closed:  # to its end
         raw.release_conn()
+    else:
+        raw.close()
     return body
 
 

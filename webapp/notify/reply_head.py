@@ -9,6 +9,9 @@ from typing import IO, Final
 
 LINE_LIMIT: Final = 64 * 1024  # bytes; the standard library's figure
 LINES_LIMIT: Final = 100
+LONGEST_NUMBER: Final = 19  # digits
+INTERIM_LIMIT: Final = 20
+"""Replies of the kind 1xx before the final one: the time of a call is no reason to read on."""
 _BODILESS: Final = frozenset({http.HTTPStatus.NO_CONTENT, http.HTTPStatus.NOT_MODIFIED})
 
 
@@ -26,7 +29,11 @@ class Reply(http.client.HTTPResponse):
         if self.headers is not None:
             return
         version, status, reason = self._read_status()  # type: ignore[attr-defined]
+        left = INTERIM_LIMIT
         while 100 <= status < 200 and status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            if not left:
+                raise http.client.HTTPException(f"got more than {INTERIM_LIMIT} interim replies")
+            left -= 1
             read_fields(self.fp)  # an interim reply; the final one follows
             version, status, reason = self._read_status()  # type: ignore[attr-defined]
         if not version.startswith(("HTTP/1.", "HTTP/0.9")):
@@ -40,9 +47,36 @@ class Reply(http.client.HTTPResponse):
         self.length = None if self.chunked else _length(fields.get("content-length", ""))
         if status in _BODILESS or status < 200 or self._method == "HEAD":  # type: ignore[attr-defined]
             self.length = 0
-        self.will_close = self._check_close() or not (  # type: ignore[attr-defined]
-            self.chunked or self.length is not None
+        self.will_close = (
+            self._check_close()  # type: ignore[attr-defined]
+            or not (self.chunked or self.length is not None)
+            or _may_go_on(status, fields)
         )
+
+    def _read_next_chunk_size(self) -> int:
+        """Refuse a negative size: the library would read to the end of the stream at once."""
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            self._close_conn()  # type: ignore[attr-defined]
+            raise ValueError("negative size of a chunk")  # as for what is no number
+        return size
+
+    def _read_and_discard_trailer(self) -> None:
+        read_fields(self.fp)
+
+
+def _may_go_on(status: int, fields: http.client.HTTPMessage) -> bool:
+    """Say whether a reply may have more of a body than we find in it.
+
+    What came of it later would be taken for the reply to the next message over this connection.
+    """
+    encodings = fields.get_all("transfer-encoding", [])
+    length = fields.get("content-length")
+    if status == http.HTTPStatus.NO_CONTENT:
+        return bool(encodings) or length not in {None, "0"}
+    if not encodings:
+        return status == http.HTTPStatus.SWITCHING_PROTOCOLS
+    return length is not None or [one.lower() for one in encodings] != ["chunked"]
 
 
 def read_fields(stream: IO[bytes]) -> http.client.HTTPMessage:
@@ -75,4 +109,5 @@ def read_fields(stream: IO[bytes]) -> http.client.HTTPMessage:
 
 
 def _length(value: str) -> int | None:
-    return int(value) if value.isascii() and value.isdigit() else None
+    is_number = value.isascii() and value.isdigit() and len(value) <= LONGEST_NUMBER
+    return int(value) if is_number else None

@@ -8,14 +8,14 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import IO, Final
 
 from webapp.core import text
 from webapp.core.errors import ChannelError, PermanentError, TransientError
 from webapp.core.scrub import conceal
 from webapp.notify.channels.base import EXCERPT_LIMIT, Trouble
 from webapp.notify.channels.http import advice_for
-from webapp.notify.outbound import READ_SECONDS, Call
+from webapp.notify.outbound import READ_SECONDS, REPLY_LIMIT, Call
 
 GREYLISTED: Final = timedelta(minutes=5)
 QUOTA: Final = timedelta(hours=6)  # a daily quota is back within the 24 hours of a delivery
@@ -74,6 +74,14 @@ class Client(smtplib.SMTP):
         self._host = host  # the name that STARTTLS checks the certificate against
         return Reply.of(*self.connect(host, port))
 
+    def getreply(self) -> tuple[int, bytes]:
+        """Return a reply; one that does not end counts as a lost connection."""
+        if self.file is None and self.sock is not None:
+            self.file = _Limited(self.sock.makefile("rb"))
+        if self.file is not None:
+            self.file.left = REPLY_LIMIT
+        return super().getreply()
+
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         sock = self._call.connect(host, port)
         if not self._has_name:
@@ -87,6 +95,24 @@ class Client(smtplib.SMTP):
         with contextlib.suppress(smtplib.SMTPException, OSError):
             self.quit()
         self.close()
+
+
+class _Limited:
+    """What a server says; beyond the limit for one reply, nothing more."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.left = REPLY_LIMIT
+
+    def readline(self, size: int) -> bytes:
+        """Return the next line."""
+        line = self._stream.readline(size) if self.left > 0 else b""
+        self.left -= len(line)
+        return line
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
 
 
 def _literal(sock: socket.socket) -> str:

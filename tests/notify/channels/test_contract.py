@@ -71,7 +71,7 @@ class HttpService:
         self.peer.answer(200, self.case.accepted.ljust(HUGE))
 
     def chatter_badly(self) -> None:
-        self.peer.answer(500, b"x" * HUGE)
+        self.peer.answer(500, b"[" * HUGE)  # what reads it as JSON goes down into each
 
     def _answer(self, reply: Reply) -> None:
         self.peer.answer(reply.status, reply.body, headers=dict(reply.headers))

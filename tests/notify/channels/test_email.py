@@ -14,6 +14,7 @@ from werkzeug.datastructures import MultiDict
 
 from tests.notify.samples import DELIVERY_ID, HOSTILE, LONG_ERROR, failure, hostile, success
 from tests.servers.names import Names
+from tests.servers.raw import RawServer
 from tests.servers.smtp import MailServer
 from webapp.core.errors import PermanentError, TransientError
 from webapp.notify import outbound
@@ -377,6 +378,19 @@ def test_a_server_that_falls_silent_is_not_said_to_have_hung_up(
     mail_server.hang_seconds = 2
     with pytest.raises(TransientError, match="did not answer in time"):
         send(channel(mail_server), way_out)
+
+
+@pytest.mark.parametrize("greeting", [b"220-x\r\n", b"220-" + b"x" * 8000 + b"\r\n"])
+def test_a_reply_without_end_is_not_read(
+    mail_server: MailServer, way_out: Outbound, greeting: bytes
+) -> None:
+    endless = greeting * (2_000_000 // len(greeting))
+    with (
+        RawServer(greeting=endless + b"220 ready\r\n") as server,
+        pytest.raises(TransientError, match="closed the connection") as caught,
+    ):
+        send(channel(mail_server, port=server.port), way_out)
+    assert not caught.value.maybe_sent
 
 
 def test_an_unknown_host_needs_a_person(

@@ -26,7 +26,14 @@ from webapp.notify.channels.fields import (
     WordsField,
     proxy_field,
 )
-from webapp.notify.channels.http import TROUBLES, Sorted, as_seconds, deliver_http, retry_after
+from webapp.notify.channels.http import (
+    TROUBLES,
+    Sorted,
+    as_seconds,
+    deliver_http,
+    retry_after,
+    said_in,
+)
 from webapp.notify.layout import is_linkable
 from webapp.notify.message import Field, Message, Severity
 from webapp.notify.outbound import Answer, Outbound, Reach
@@ -465,10 +472,7 @@ def _agent(link: str) -> str:
 
 def _sort(answer: Answer) -> Sorted | None:
     """Return what Discord's own code means; a 429 counts in fractions of seconds."""
-    try:
-        said = json.loads(answer.body)
-    except ValueError:
-        said = {}
+    said = said_in(answer)
     said = said if isinstance(said, dict) else {}
     code = said["code"] if isinstance(said.get("code"), int) else 0
     words = text.one_line(str(said.get("message", "")))

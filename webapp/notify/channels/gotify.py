@@ -25,7 +25,7 @@ from webapp.notify.channels.fields import (
     client_certificate_field,
     proxy_field,
 )
-from webapp.notify.channels.http import TROUBLES, Sorted, deliver_http
+from webapp.notify.channels.http import TROUBLES, Sorted, deliver_http, said_in
 from webapp.notify.message import Message, Severity
 from webapp.notify.outbound import Answer, Outbound, Reach
 from webapp.notify.shorten import fit, utf8
@@ -244,10 +244,7 @@ class Gotify(Channel):
 
 def _sort(answer: Answer) -> Sorted | None:
     """Return Gotify's own words; its codes are those of HTTP."""
-    try:
-        said = json.loads(answer.body)
-    except ValueError:
-        return None
+    said = said_in(answer)
     if not isinstance(said, dict) or not 400 <= answer.status < 500 or answer.status in {408, 429}:
         return None
     words = str(said.get("errorDescription") or said.get("error") or "")

@@ -1,13 +1,14 @@
 """Sends over HTTP and sorts answers: delivered, try again, or never."""
 
 import html
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from webapp.core import clock, text
@@ -22,6 +23,8 @@ _CHANNEL_IS_WRONG: Final = frozenset({401, 403, 404, 405, 410})
 """Answers about address and credentials: the next message would get the same."""
 _WORDS_LIMIT: Final = 200
 _LONGEST_WAIT: Final = 864_000.0  # seconds
+_LOOKED_AT: Final = 16 * 1024
+"""Bytes of a reply that an excerpt is made of: what looks through it takes longer for each more."""
 _TAG: Final = re.compile(r"(?is)<(script|style|head)\b.*?</\1>|<[^>]{0,2000}>")
 
 TROUBLES: Final = (
@@ -210,10 +213,18 @@ def as_seconds(value: object) -> timedelta | None:
 
 def excerpt_of(answer: Answer, secrets: Iterable[str]) -> str:
     """Return the beginning of the reply as text: no tags, no control characters, no secrets."""
-    body = answer.body.decode("utf-8", "replace")
+    body = answer.body[:_LOOKED_AT].decode("utf-8", "replace")
     if "html" in answer.headers.get("Content-Type", "").lower():
         body = html.unescape(" ".join(_TAG.sub(" ", body).split()))
     return conceal(text.clean(body), secrets)[:EXCERPT_LIMIT]
+
+
+def said_in(answer: Answer) -> Any:
+    """Return what a service said in JSON; None when it is none."""
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):  # a thousand brackets are no answer either
+        return None
 
 
 def _redirected(answer: Answer, service: str, excerpt: str) -> PermanentError:
@@ -246,6 +257,6 @@ def _one_line(words: str) -> str:
 def _date(raw: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(raw)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

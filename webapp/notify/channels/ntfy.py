@@ -32,7 +32,7 @@ from webapp.notify.channels.fields import (
     client_certificate_field,
     proxy_field,
 )
-from webapp.notify.channels.http import TROUBLES, Sorted, deliver_http
+from webapp.notify.channels.http import TROUBLES, Sorted, deliver_http, said_in
 from webapp.notify.message import Message, Severity
 from webapp.notify.outbound import Answer, Outbound, Reach
 from webapp.notify.shorten import fit, utf8
@@ -435,10 +435,7 @@ def next_day(now: datetime) -> timedelta:
 
 def _sort(answer: Answer) -> Sorted | None:
     """Return what ntfy's own code means; it sends no Retry-After."""
-    try:
-        said = json.loads(answer.body)
-    except ValueError:
-        return None
+    said = said_in(answer)
     if not isinstance(said, dict) or not isinstance(said.get("code"), int):
         return None
     code, words = said["code"], text.one_line(str(said.get("error", "")))

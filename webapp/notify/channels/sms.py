@@ -5,7 +5,6 @@ Codes: https://www.twilio.com/docs/api/errors
 """
 
 import base64
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,7 +26,7 @@ from webapp.notify.channels.fields import (
     SecretField,
     proxy_field,
 )
-from webapp.notify.channels.http import TROUBLES, Sorted, advice_for, deliver_http
+from webapp.notify.channels.http import TROUBLES, Sorted, advice_for, deliver_http, said_in
 from webapp.notify.message import Message
 from webapp.notify.outbound import Answer, Outbound, Reach
 from webapp.notify.shorten import fit
@@ -473,10 +472,7 @@ def _say(message: Message, segments: int) -> str:
 
 def _sort(answer: Answer) -> Sorted | None:
     """Return what Twilio's own code means."""
-    try:
-        said = json.loads(answer.body)
-    except ValueError:
-        return None
+    said = said_in(answer)
     if not isinstance(said, dict) or not isinstance(said.get("code"), int):
         return None
     known = _CODES.get(said["code"])

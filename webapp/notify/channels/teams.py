@@ -23,7 +23,7 @@ from webapp.notify.channels.fields import (
     check_url,
     proxy_field,
 )
-from webapp.notify.channels.http import TROUBLES, Sorted, deliver_http
+from webapp.notify.channels.http import TROUBLES, Sorted, deliver_http, said_in
 from webapp.notify.layout import Laid, Limits, lay_out
 from webapp.notify.message import Message, Severity
 from webapp.notify.outbound import Answer, Outbound, Reach
@@ -376,9 +376,9 @@ def _broken(found: re.Match[str]) -> str:
 def _sort(answer: Answer) -> Sorted | None:
     """Return what the code of Power Automate means; others are what HTTP says."""
     try:
-        said = json.loads(answer.body)["error"]
+        said = said_in(answer)["error"]
         code, words = str(said["code"]), text.one_line(str(said.get("message", "")))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         return None
     known = _CODES.get(code)
     return replace(known, code=code, words=words) if known else None

@@ -33,6 +33,7 @@ from webapp.notify.channels.http import (
     as_seconds,
     deliver_http,
     retry_after,
+    said_in,
 )
 from webapp.notify.layout import Laid, Limits, lay_out
 from webapp.notify.message import Message, Severity
@@ -461,10 +462,7 @@ def _number_or_name(chat: str) -> int | str:
 
 
 def _said(answer: Answer) -> dict[str, Any]:
-    try:
-        said = json.loads(answer.body)
-    except ValueError:
-        return {}
+    said = said_in(answer)
     return said if isinstance(said, dict) else {}
 
 

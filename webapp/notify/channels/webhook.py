@@ -28,7 +28,7 @@ from webapp.notify.channels.fields import (
     parse_headers,
     proxy_field,
 )
-from webapp.notify.channels.http import TROUBLES, Sorted, Sorter, deliver_http
+from webapp.notify.channels.http import TROUBLES, Sorted, Sorter, deliver_http, said_in
 from webapp.notify.message import Field, Message, Severity
 from webapp.notify.outbound import Answer, Outbound, Reach
 from webapp.notify.shorten import fit, utf8
@@ -499,10 +499,7 @@ def _address_of(config: Mapping[str, Any]) -> str:
 
 
 def _said(answer: Answer) -> Mapping[str, Any]:
-    try:
-        said = json.loads(answer.body)
-    except ValueError:
-        return {}
+    said = said_in(answer)
     return said if isinstance(said, dict) else {}
 
 
