@@ -22,7 +22,8 @@ _REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
 LARGEST: Final = 2**31 - 1  # of an INTEGER in PostgreSQL
 LONGEST_SECRET: Final = 1000
 ENTER_AGAIN: Final = (
-    "The server is another one now. Enter it again, so that nobody gets it unasked."
+    "Where it goes, or how it is protected on the way, has changed. Enter it again, so that nobody "
+    "gets it unasked."
 )
 REFERENCE_HELP: Final = "Stored encrypted. A reference such as env:NAME or file:/path works, too."
 
@@ -69,6 +70,16 @@ def has_moved(form: Form, stored: Mapping[str, Any], names: Iterable[str]) -> bo
         place_of(form[name].data) != place_of(stored.get(name))
         for name in names
         if form[name].data is not None or not isinstance(form[name], PasswordField)
+    )
+
+
+def is_less_safe(
+    form: Form, stored: Mapping[str, Any], ways: Mapping[str, Mapping[str, int]]
+) -> bool:
+    """Say whether what is sent could be read by more people than with the stored configuration."""
+    return any(
+        risks.get(str(form[name].data), 0) > risks.get(str(stored.get(name)), 0)
+        for name, risks in ways.items()
     )
 
 
@@ -154,6 +165,8 @@ class ConfigForm(Form):
 
     bound_to: ClassVar[tuple[str, ...]] = ()
     """Fields that say who gets the secrets: when one changes, secrets must be entered again."""
+    protected_by: ClassVar[Mapping[str, Mapping[str, int]]] = {}
+    """Fields that say how secrets travel, and how risky each choice is: a riskier one asks, too."""
     stays_here: ClassVar[tuple[str, ...]] = ()
     """Secrets that are never sent, such as private keys."""
 
@@ -178,7 +191,9 @@ class ConfigForm(Form):
         """Say whether this stored secret must be entered again, because it would go elsewhere."""
         if name in self._fresh or name in self.stays_here:
             return False
-        return has_moved(self, self._before, self.bound_to)
+        return has_moved(self, self._before, self.bound_to) or is_less_safe(
+            self, self._before, self.protected_by
+        )
 
     @classmethod
     def secret_fields(cls) -> tuple[str, ...]:

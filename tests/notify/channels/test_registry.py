@@ -185,6 +185,8 @@ def test_what_is_left_blank_goes_to_no_other_server(kind: type[Channel]) -> None
         typed = {k: v for k, v in ENTERED[kind.type].items() if k not in hidden}
         elsewhere = "2525" if name == "port" else "https://evil.example/x"
         elsewhere = "evil.example" if name == "host" else elsewhere
+        elsewhere = __file__ if name == "ca_file" else elsewhere
+        elsewhere = "http://evil.example:3128" if name == "proxy" else elsewhere
         form = kind.form(
             MultiDict(typed | {name: elsewhere}), data=kind.form.shown(stored), stored=stored
         )
@@ -200,7 +202,18 @@ def test_what_is_left_blank_goes_to_no_other_server(kind: type[Channel]) -> None
 
 def test_every_type_with_a_server_of_ones_own_binds_its_secrets() -> None:
     bound = {kind.type for kind in CHANNELS if kind.form.bound_to}
-    assert bound == {"email", "gotify", "ntfy", "telegram", "webhook"}
+    assert bound == {"apprise", "email", "gotify", "ntfy", "telegram", "webhook"}
+
+
+@pytest.mark.parametrize(
+    ("security", "asks"), [("none", True), ("tls", False), ("starttls", False)]
+)
+def test_a_stored_password_goes_no_less_protected_than_before(security: str, *, asks: bool) -> None:
+    kind = BY_TYPE["email"]
+    typed = {**ENTERED["email"], "security": security, "password": "", "plain_login": "y"}
+    form = kind.form(MultiDict(typed), stored=config_of(kind))
+    form.validate()
+    assert ("again" in str(form.errors.get("password"))) is asks
 
 
 @every_type

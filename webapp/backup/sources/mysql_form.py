@@ -17,7 +17,8 @@ LONGEST_NAME = 64  # characters
 class MysqlForm(ConfigForm):
     """Databases of a server."""
 
-    bound_to: ClassVar[tuple[str, ...]] = ("host", "port")
+    bound_to: ClassVar[tuple[str, ...]] = ("host", "port", "ca_file")
+    protected_by: ClassVar = {"tls": {"verify-full": 0, "require": 1, "prefer": 2, "disable": 3}}
 
     host = StringField(
         "Host",

@@ -17,7 +17,10 @@ LONGEST_NAME = 63  # characters
 class PostgresqlForm(ConfigForm):
     """Databases of a server."""
 
-    bound_to: ClassVar[tuple[str, ...]] = ("host", "port")
+    bound_to: ClassVar[tuple[str, ...]] = ("host", "port", "sslrootcert")
+    protected_by: ClassVar = {
+        "sslmode": {"verify-full": 0, "require": 1, "prefer": 2, "disable": 3}
+    }
 
     host = StringField(
         "Host",

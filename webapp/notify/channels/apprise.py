@@ -169,6 +169,7 @@ def _hint(value: str) -> str:
 class AppriseForm(ChannelForm):
     """What an Apprise channel needs."""
 
+    bound_to: ClassVar[tuple[str, ...]] = ("proxy",)
     advanced: ClassVar[tuple[str, ...]] = ("proxy",)
 
     url = SecretField(

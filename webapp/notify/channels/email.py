@@ -39,7 +39,8 @@ _DATA_GO_ON: Final = 354
 class EmailForm(ChannelForm):
     """What an email channel needs."""
 
-    bound_to: ClassVar[tuple[str, ...]] = ("host", "port")
+    bound_to: ClassVar[tuple[str, ...]] = ("host", "port", "ca_file")
+    protected_by: ClassVar = {"security": {TLS: 0, STARTTLS: 0, NONE: 1}}
 
     advanced: ClassVar[tuple[str, ...]] = (
         "reply_to", "subject_prefix", "ca_file", "ehlo_name", "client_certificate",

@@ -25,7 +25,7 @@ from wtforms.validators import NumberRange, Optional, StopValidation, Validation
 from wtforms.widgets import TextArea
 
 from webapp.core import text
-from webapp.core.form_fields import ENTER_AGAIN, NumberField, has_moved
+from webapp.core.form_fields import ENTER_AGAIN, NumberField, has_moved, is_less_safe
 from webapp.core.secrets import is_reference, resolve
 
 _ENV_NAME: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
@@ -285,6 +285,8 @@ class ChannelForm(Form):
     """Names of fields that a page may put behind "More options"."""
     bound_to: ClassVar[tuple[str, ...]] = ()
     """Fields that say who gets the secrets: when one changes, secrets must be entered again."""
+    protected_by: ClassVar[Mapping[str, Mapping[str, int]]] = {}
+    """Fields that say how secrets travel, and how risky each choice is: a riskier one asks, too."""
     stays_here: ClassVar[tuple[str, ...]] = ()
     """Secrets that are never sent."""
 
@@ -308,7 +310,10 @@ class ChannelForm(Form):
         """Say whether this stored secret must be entered again, because it would go elsewhere."""
         if name in self._fresh or name in self.stays_here:
             return False
-        return has_moved(self, self.stored, [other for other in self.bound_to if other != name])
+        others = [other for other in self.bound_to if other != name]
+        return has_moved(self, self.stored, others) or is_less_safe(
+            self, self.stored, self.protected_by
+        )
 
     def _secrets(self) -> list[SecretField]:
         return [field for field in self if isinstance(field, SecretField)]

@@ -55,7 +55,7 @@ def _check_token(value: str) -> None:
 class GotifyForm(ChannelForm):
     """What a Gotify channel needs."""
 
-    bound_to: ClassVar[tuple[str, ...]] = ("server_url", "proxy")
+    bound_to: ClassVar[tuple[str, ...]] = ("server_url", "proxy", "ca_file")
 
     advanced: ClassVar[tuple[str, ...]] = (
         "priority",

@@ -117,7 +117,7 @@ def _check_token(value: str) -> None:
 class NtfyForm(ChannelForm):
     """What an ntfy channel needs. An address with its topic may be pasted into either field."""
 
-    bound_to: ClassVar[tuple[str, ...]] = ("server_url", "proxy")
+    bound_to: ClassVar[tuple[str, ...]] = ("server_url", "proxy", "ca_file")
 
     advanced: ClassVar[tuple[str, ...]] = (
         "username", "password", "priority", "failure_priority", "tags", "click", "ca_file",

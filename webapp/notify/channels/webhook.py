@@ -124,7 +124,7 @@ class AddressField(SecretField):
 class WebhookForm(ChannelForm):
     """What a generic webhook needs."""
 
-    bound_to: ClassVar[tuple[str, ...]] = ("url", "proxy")
+    bound_to: ClassVar[tuple[str, ...]] = ("url", "proxy", "ca_file")
     stays_here: ClassVar[tuple[str, ...]] = ("signing_secret", "previous_secret")
 
     advanced: ClassVar[tuple[str, ...]] = (
