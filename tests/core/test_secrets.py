@@ -165,5 +165,26 @@ def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
     for path in ("/dev/zero", tmp_path / "pipe", tmp_path):
         with pytest.raises(SecretError, match="no ordinary file"):
             resolve(f"file:{path}")
-    (tmp_path / "huge").write_text("x" * 1_000_000)
-    assert len(resolve(f"file:{tmp_path / 'huge'}")) == 64 * 1024
+    (tmp_path / "huge").write_text("x" * (64 * 1024 + 1))
+    with pytest.raises(SecretError, match="larger than 64 KB"):  # its beginning is no secret
+        resolve(f"file:{tmp_path / 'huge'}")
+    (tmp_path / "large").write_text("x" * 64 * 1024)
+    assert len(resolve(f"file:{tmp_path / 'large'}")) == 64 * 1024
+
+
+def test_another_name_of_ones_own_file_leads_nowhere(
+    app: Flask, settings: Settings, tmp_path: Path
+) -> None:
+    (settings.instance_path / "secret_key").write_text("what signs the cookies")
+    os.link(settings.instance_path / "secret_key", tmp_path / "other-name")
+    with pytest.raises(SecretError, match="sent nowhere"):
+        resolve(f"file:{tmp_path / 'other-name'}")
+
+
+def test_a_file_that_was_deleted_and_is_open_here_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "upload").open("w+") as file:
+        file.write("what somebody uploads")
+        file.flush()
+        (tmp_path / "upload").unlink()
+        with pytest.raises(SecretError, match="cannot be read"):
+            resolve(f"file:/dev/fd/{file.fileno()}")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from webapp.core.errors import SecretError
 MASK: Final = "***"
 ENV_REFERENCE: Final = "env:"
 FILE_REFERENCE: Final = "file:"
-LONGEST_FILE: Final = 64 * 1024  # characters
+LONGEST_FILE: Final = 64 * 1024  # bytes
 OWN_VARIABLES: Final = frozenset(
     f"DBACKUP_{name}"
     for name in (
@@ -88,8 +89,8 @@ def resolve(value: str) -> str:
     everything else: own keys, the own database, what the system tells of processes.
 
     Raises:
-        SecretError: the variable is not set, or the file cannot be read or is empty, or neither may
-            be sent anywhere.
+        SecretError: the variable is not set, or the file cannot be read, is empty or too large, or
+            neither may be sent anywhere.
     """
     if value.startswith(ENV_REFERENCE):
         name = value.removeprefix(ENV_REFERENCE)
@@ -105,9 +106,7 @@ def resolve(value: str) -> str:
     if value.startswith(FILE_REFERENCE):
         path = value.removeprefix(FILE_REFERENCE)
         try:
-            _require_harmless(Path(path))
-            with Path(path).open(encoding="utf-8", newline="") as file:
-                content = file.read(LONGEST_FILE).removesuffix("\n").removesuffix("\r")
+            content = _content(Path(path)).removesuffix("\n").removesuffix("\r")
         except (OSError, ValueError) as error:  # not text, or a path with a NUL
             raise SecretError(
                 f"The secret file {path} cannot be read ({type(error).__name__}). "
@@ -119,17 +118,36 @@ def resolve(value: str) -> str:
     return value
 
 
-def _require_harmless(path: Path) -> None:
+def _content(path: Path) -> str:
+    """Return what a file holds that may be sent to somebody.
+
+    The file that was judged is the one that is opened: a link put in its place meanwhile, or one to
+    what was deleted and is still open here, leads nowhere.
+    """
     real = path.resolve()
-    named = {
+    kept = _kept_back | {
         Path(found).resolve() for name in OWN_VARIABLES if (found := os.environ.get(f"{name}_FILE"))
     }
-    if real in _kept_back | named or real.is_relative_to("/proc") or real.is_relative_to("/sys"):
-        raise SecretError(
-            f"The file {path} belongs to DBackup or to the system: it is sent nowhere."
-        )
-    if real.exists() and not real.is_file():  # a device has no end, a pipe perhaps no beginning
+    if real in kept or real.is_relative_to("/proc") or real.is_relative_to("/sys"):
+        raise _belongs_to_us(path)
+    if not stat.S_ISREG(real.stat().st_mode):  # a device has no end, a pipe perhaps no beginning
         raise SecretError(f"{path} is no ordinary file.")
+    with open(real, "rb", opener=_without_links) as file:
+        status = os.fstat(file.fileno())
+        if any(one.exists() and os.path.samestat(one.stat(), status) for one in kept):
+            raise _belongs_to_us(path)
+        content = file.read(LONGEST_FILE + 1)
+    if len(content) > LONGEST_FILE:
+        raise SecretError(f"The secret file {path} is larger than 64 KB: that is no secret.")
+    return content.decode()
+
+
+def _belongs_to_us(path: Path) -> SecretError:
+    return SecretError(f"The file {path} belongs to DBackup or to the system: it is sent nowhere.")
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
