@@ -38,6 +38,14 @@ def test_a_wrong_key_is_a_clear_error() -> None:
         Sealer([NEW]).open(Sealer([OLD]).seal(CONFIG))
 
 
+@pytest.mark.parametrize("damaged", ["", "nonsense", "gAAAAé", "gAAAAA", "\0"])
+def test_what_is_damaged_is_a_clear_error(damaged: str) -> None:
+    with pytest.raises(SecretError, match="cannot be opened"):
+        Sealer([NEW]).open(damaged)
+    with pytest.raises(SecretError, match="cannot be opened"):
+        Sealer([NEW]).reseal(damaged)
+
+
 def test_a_reference_to_the_environment_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK", "one")
     assert resolve("env:HOOK") == "one"

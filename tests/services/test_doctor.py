@@ -9,15 +9,18 @@ from cryptography.fernet import Fernet
 from flask import Flask
 
 from tests.conftest import make_settings
-from tests.factories import make_channel, make_source
+from tests.factories import make_channel, make_source, make_user
 from webapp.app import create_app
 from webapp.backup.sources import postgresql_clients
 from webapp.core import clock
 from webapp.models import db
 from webapp.models.delivery import EventRow
-from webapp.services import doctor, schema
+from webapp.models.run import Restore
+from webapp.models.setting import Setting
+from webapp.models.user import User
+from webapp.services import config_schedule, doctor, heartbeat, schema
 from webapp.services.doctor import Finding, Level
-from webapp.services.installation import install
+from webapp.services.installation import install, installation
 from webapp.services.transaction import transaction
 
 
@@ -56,9 +59,24 @@ def test_missing_tables_are_a_problem_with_a_cure(tmp_path: Path) -> None:
 
 def test_a_lost_key_names_what_it_would_open(app: Flask, tmp_path: Path) -> None:
     make_channel(name="Ops")
+    sealer = installation().sealer
+    user = make_user(email="mara@example.org")
+    with transaction() as session:
+        session.merge(Setting(key=heartbeat.KEY, value=sealer.seal({"url": "https://x.example"})))
+        session.merge(Setting(key=config_schedule.SECRET, value=sealer.seal({"typed": "x"})))
+        session.get_one(User, user.id).totp_secret = sealer.seal({"totp": "x"})
+        session.add(
+            Restore(
+                artifact_key="a", source_type="sqlite", target="/b", unlock=sealer.seal({"a": "b"})
+            )
+        )
     install(app, make_settings(tmp_path, encryption_keys=(Fernet.generate_key().decode(),)))
     (finding,) = problems("Keys")
     assert "channel “Ops”" in finding.words
+    assert "second factor of mara@example.org" in finding.words
+    assert "heartbeat address" in finding.words
+    assert "passphrase of the configuration backup" in finding.words
+    assert "restore 1" in finding.words
 
 
 def test_a_key_file_that_others_may_read_is_a_problem(app: Flask, tmp_path: Path) -> None:

@@ -2,19 +2,23 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyotp
 import pytest
+from cryptography.fernet import Fernet
 from flask import Flask
 from sqlalchemy import select
 
 from tests.browser import Browser
+from tests.conftest import make_settings
 from tests.factories import make_user
 from webapp.core import clock
 from webapp.models.delivery import EventRow
 from webapp.models.security import RecoveryCode
 from webapp.models.user import Role, User
 from webapp.services import second_factor, security_settings, users
+from webapp.services.installation import install
 from webapp.services.security_settings import SecondFactorFor, SecuritySettings
 from webapp.services.transaction import reading, transaction
 
@@ -126,6 +130,27 @@ def test_a_recovery_code_counts_once_and_says_how_many_are_left(app: Flask, mara
     browser.post("/login/code", {"code": codes[0].upper().replace("-", " ")})
     assert "9 are left" in browser.follow().text
     half_way(app).post("/login/code", {"code": codes[0]}, 422)
+
+
+def test_recovery_codes_let_their_owner_in_when_the_encryption_key_was_lost(
+    app: Flask, mara: Browser, tmp_path: Path
+) -> None:
+    key, codes = set_up(mara)
+    install(app, make_settings(tmp_path, encryption_keys=(Fernet.generate_key().decode(),)))
+    somebody = half_way(app)
+    somebody.post("/login/code", {"code": code(key)}, 422)
+    somebody.post("/login/code", {"code": codes[0]})
+    assert somebody.last.location == "/runs"
+    somebody.post("/profile/second-factor/disable")
+    set_up(somebody)
+
+
+def test_a_key_that_was_not_proven_is_made_anew_when_the_encryption_key_was_lost(
+    app: Flask, mara: Browser, tmp_path: Path
+) -> None:
+    mara.get("/profile/second-factor")
+    install(app, make_settings(tmp_path, encryption_keys=(Fernet.generate_key().decode(),)))
+    set_up(mara)
 
 
 def test_recovery_codes_are_stored_as_hashes_and_the_key_is_sealed(mara: Browser) -> None:

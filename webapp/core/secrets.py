@@ -55,7 +55,7 @@ class Sealer:
         """
         try:
             clear = self._fernet.decrypt(sealed.encode("ascii"))
-        except InvalidToken as error:
+        except (InvalidToken, UnicodeEncodeError) as error:  # of another key, or damaged
             raise SecretError(
                 "The stored secrets cannot be opened with the present encryption keys. "
                 "Restore the file encryption_keys that belongs to this database."
@@ -67,7 +67,7 @@ class Sealer:
         """Return the same content sealed with the newest key."""
         try:
             return self._fernet.rotate(sealed.encode("ascii")).decode("ascii")
-        except InvalidToken as error:
+        except (InvalidToken, UnicodeEncodeError) as error:
             raise SecretError("A stored secret cannot be opened with the present keys.") from error
 
 

@@ -1,6 +1,6 @@
 """Seals everything stored with the newest encryption key, so that older keys can be removed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from sqlalchemy import select, update
@@ -23,6 +23,10 @@ SEALED: Final[tuple[type[ChannelRow] | type[SourceRow] | type[DestinationRow], .
     DestinationRow,
 )
 NAMES: Final = {ChannelRow: "channel", SourceRow: "source", DestinationRow: "destination"}
+SETTINGS: Final = {
+    heartbeat.KEY: "heartbeat address",
+    config_schedule.SECRET: "passphrase of the configuration backup",
+}
 
 
 def reseal() -> int:
@@ -116,13 +120,31 @@ def _waiting_restores(session: Session, sealer: Sealer) -> int:
 
 def unopenable() -> list[str]:
     """Return what is sealed with a key that is not here: 'channel “Ops”', …"""
-    sealer = installation().sealer
-    lost = []
     with reading() as session:
-        for model in SEALED:
-            for name, config in session.execute(select(model.name, model.config)):
-                try:
-                    sealer.open(config)
-                except SecretError:
-                    lost.append(f"{NAMES[model]} “{name}”")
-    return lost
+        return [name for name, sealed in _sealed(session) if not _opens(sealed)]
+
+
+def _sealed(session: Session) -> Iterator[tuple[str, str]]:
+    """Yield everything that is sealed, each with what a person calls it."""
+    for model in SEALED:
+        for name, config in session.execute(select(model.name, model.config)):
+            yield f"{NAMES[model]} “{name}”", config
+    for email, secret in session.execute(
+        select(User.email, User.totp_secret).where(User.totp_secret.is_not(None))
+    ):
+        yield f"second factor of {email}", secret or ""
+    for key, name in SETTINGS.items():
+        if (row := session.get(Setting, key)) is not None:
+            yield name, row.value
+    for number, unlock in session.execute(
+        select(Restore.id, Restore.unlock).where(Restore.unlock.is_not(None))
+    ):
+        yield f"restore {number}", unlock or ""
+
+
+def _opens(sealed: str) -> bool:
+    try:
+        installation().sealer.open(sealed)
+    except SecretError:
+        return False
+    return True

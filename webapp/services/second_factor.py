@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from webapp.core import clock
-from webapp.core.errors import ConflictError, InvalidError, NotFoundError
+from webapp.core.errors import ConflictError, InvalidError, NotFoundError, SecretError
 from webapp.models.security import RecoveryCode
 from webapp.models.user import User
 from webapp.services import audit, preferences, throttle
@@ -198,7 +198,16 @@ def _seal(secret: str) -> str:
 
 
 def _open(sealed: str | None) -> str:
-    return "" if sealed is None else str(installation().sealer.open(sealed)["totp"])
+    """Return the key of the app; nothing when there is none, or when what opens it was lost.
+
+    Recovery codes are hashes, so they let their owner in then, too.
+    """
+    if sealed is None:
+        return ""
+    try:
+        return str(installation().sealer.open(sealed)["totp"])
+    except SecretError:
+        return ""
 
 
 def _refuse_second(user: User) -> None:
