@@ -21,9 +21,6 @@ HTMX_VERSION: Final = "2.0.10"
 HTMX_URL: Final = f"https://cdn.jsdelivr.net/npm/htmx.org@{HTMX_VERSION}/dist/htmx.min.js"
 HTMX_INTEGRITY: Final = "sha384-H5SrcfygHmAuTDZphMHqBJLc3FhssKjG7w/CeCpFReSfwBWDTKpkzPP8c+cLsK+V"
 
-HOST_COOKIE: Final = "__Host-"
-"""How names of cookies begin over HTTPS: browsers take such a cookie from this very host only."""
-
 SHORTEST_SECRET_KEY: Final = 32
 SHORTEST_METRICS_TOKEN: Final = 16
 

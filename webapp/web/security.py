@@ -11,7 +11,7 @@ from flask_wtf import CSRFProtect
 from werkzeug.datastructures import MultiDict
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp.core.settings import HOST_COOKIE, HTMX_INTEGRITY, PROJECT_ROOT, Settings
+from webapp.core.settings import HTMX_INTEGRITY, PROJECT_ROOT, Settings
 
 LARGEST_FORM_BYTES: Final = 1024 * 1024
 ASSET_SECONDS: Final = 365 * 24 * 3600  # their address changes with their content
@@ -33,12 +33,15 @@ class Htmx(NamedTuple):
     integrity: str
 
 
+_OVER_HTTPS: Final = "__Host-"
+
+
 def cookie_name(name: str) -> str:
     """Return the name of a cookie: over HTTPS one that browsers take from this very host only.
 
     So neither a sister domain nor somebody on an unencrypted way can plant one.
     """
-    return f"{HOST_COOKIE}{name}" if request.is_secure else name
+    return _OVER_HTTPS + name if request.is_secure else name
 
 
 class _Sessions(SecureCookieSessionInterface):
@@ -47,6 +50,11 @@ class _Sessions(SecureCookieSessionInterface):
     def get_cookie_name(self, app: Flask) -> str:
         """Return the name of the cookie."""
         return cookie_name(super().get_cookie_name(app))
+
+    def cookie_names(self, app: Flask) -> tuple[str, str]:
+        """Return the names that the cookie can have, for who sees no request yet."""
+        plain = super().get_cookie_name(app)
+        return _OVER_HTTPS + plain, plain
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Say whether the cookie may only travel over HTTPS."""

@@ -1,5 +1,6 @@
 """Serves an application over HTTP until it is told to stop, then lets requests under way end."""
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from waitress.server import create_server
 from waitress.task import ErrorTask
 from werkzeug.http import parse_cookie
 
-from webapp.core.settings import HOST_COOKIE, Settings
+from webapp.core.settings import Settings
 
 THREADS: Final = 8
 LOOK: Final = 0.5  # seconds between two looks at whether to stop
@@ -116,12 +117,14 @@ def _channel_class(app: Flask) -> type[HTTPChannel]:
 
 def _is_signed_in(app: Flask, header: str) -> bool:
     """Say whether a cookie of ours comes from somebody who signed in; the session may be over."""
-    cookies, name = parse_cookie(header), app.config["SESSION_COOKIE_NAME"]
     interface: Any = app.session_interface
-    # whether the request came over HTTPS, nobody knows yet: it may have come by a trusted proxy
-    value = cookies.get(f"{HOST_COOKIE}{name}") or cookies.get(name, "")
+    serializer = interface.get_signing_serializer(app)
     try:
-        session = interface.get_signing_serializer(app).loads(value)
-    except BadData:
+        given = parse_cookie(header)
+    except UnicodeDecodeError:
         return False
-    return "_user_id" in session
+    for name in interface.cookie_names(app):
+        with contextlib.suppress(BadData):
+            if "_user_id" in serializer.loads(given.get(name, "")):
+                return True
+    return False
