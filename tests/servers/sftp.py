@@ -24,6 +24,8 @@ class SftpServer:
         """Bytes that may be written before the disk is full."""
         self.breaks_after: int | None = None
         """Bytes that may be written before the line breaks."""
+        self.leaves_at_rename = False
+        """Whether it is away, for good, once a file has got its name."""
         self.connections = 0
         self._transports: list[paramiko.Transport] = []
         self._socket = socket.create_server((HOST, 0))
@@ -61,6 +63,12 @@ class SftpServer:
             if self.room < 0:
                 return paramiko.SFTP_FAILURE
         return paramiko.SFTP_OK
+
+    def renamed(self) -> None:
+        """Leave, if that was asked for; who calls may hear the answer or not."""
+        if self.leaves_at_rename:
+            self.password = "gone"
+            threading.Thread(target=_end, args=(list(self._transports),), daemon=True).start()
 
     def _accept(self) -> None:
         while True:
@@ -165,7 +173,9 @@ class _Files(paramiko.SFTPServerInterface):
         return self._do(self._at(path).unlink)
 
     def posix_rename(self, oldpath: str, newpath: str) -> int:
-        return self._do(lambda: self._at(oldpath).rename(self._at(newpath)))
+        answer = self._do(lambda: self._at(oldpath).rename(self._at(newpath)))
+        self._server.renamed()
+        return answer
 
     def mkdir(self, path: str, attr: paramiko.SFTPAttributes) -> int:
         return self._do(lambda: self._at(path).mkdir(attr.st_mode or 0o700))

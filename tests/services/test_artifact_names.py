@@ -39,6 +39,7 @@ def test_the_longest_name_of_an_accepted_pattern_can_be_stored(pattern: str) -> 
         source="s" * 60,
         moment=datetime(2026, 10, 17, 3, tzinfo=UTC),
         run_id=2**31,
+        attempt=11,
         databases=["d" * 63, "d" * 64],
     )
     assert len(set(names)) == 2

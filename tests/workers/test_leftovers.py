@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -392,6 +393,29 @@ def test_a_clean_up_that_failed_is_made_up_for(
     monkeypatch.undo()
     assert Sweeper().sweep() == 1
     assert halves(sftp.root) == []
+
+
+def test_what_an_attempt_left_is_not_in_the_way_of_the_next_one(
+    app: Flask, tmp_path: Path, sftp: SftpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is away after the file got its name, and back for the second attempt."""
+    job = job_at(remote(sftp), fill(tmp_path / "small.db", megabytes=1))
+    with transaction() as session:
+        session.get_one(Job, job.id).retries = 1
+    sftp.leaves_at_rename, right = True, sftp.password
+    run_id = runs.start(job.id, "manual", "Mara")
+    assert runs.claim() == run_id
+    assert runs.execute(run_id) is Outcome.RUNNING
+    assert [path.suffix for path in sftp.root.rglob("*") if path.is_file()] == [".sqlite"]
+    sftp.leaves_at_rename, sftp.password = False, right
+    later = clock.now() + timedelta(hours=1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert runs.claim() == run_id
+    assert runs.execute(run_id) is Outcome.SUCCESS, lines()
+    assert Sweeper().sweep() > 0
+    assert notes() == []
+    (whole,) = [path.name for path in sftp.root.rglob("*.sqlite")]
+    assert whole.endswith("Z-1.2.sqlite")
 
 
 def test_the_thread_says_its_faults_once_and_goes_on(

@@ -66,20 +66,24 @@ def render(
     moment: datetime,
     run_id: int,
     databases: Sequence[str],
+    attempt: int = 1,
 ) -> list[str]:
     """Return a name without its suffixes for each database of the run.
 
-    The run's number at its end makes it unique. When there are several databases, a pattern that
-    does not name them is followed by their names. A file ("") is named after its source.
+    The run's number at its end makes it unique, with the number of a further attempt: what the one
+    before left at a place that went away must not be in its way. When there are several databases,
+    a pattern that does not name them is followed by their names. A file ("") is named after its
+    source.
     """
     if len(databases) > 1:
         pattern = _for_several(pattern)
     slugs = _distinct([_slug(database or source) for database in databases])
-    return [_render(pattern, job, source, slug, moment, run_id) for slug in slugs]
+    number = f"{run_id}.{attempt}" if attempt > 1 else str(run_id)
+    return [_render(pattern, job, source, slug, moment, number) for slug in slugs]
 
 
 def _render(
-    pattern: str, job: str, source: str, database: str, moment: datetime, run_id: int
+    pattern: str, job: str, source: str, database: str, moment: datetime, number: str
 ) -> str:
     values = {
         "job": _slug(job),
@@ -89,7 +93,7 @@ def _render(
         "time": f"{moment:%H-%M-%S}",
     }
     name = _PART.sub(lambda found: values.get(found[1], ""), pattern)
-    return f"{name.lstrip('.')}-{run_id}"
+    return f"{name.lstrip('.')}-{number}"
 
 
 def _distinct(slugs: Sequence[str]) -> list[str]:

@@ -135,6 +135,7 @@ def _parts(
         moment=run.started_at,
         run_id=run.id,
         databases=tuple(sources),
+        attempt=run.attempt,
     )
     return [
         Part(database, partial(_back_up, run.id, plan, source, places, name))
