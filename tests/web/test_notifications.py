@@ -492,8 +492,9 @@ def test_operators_read_and_test_viewers_read(operator: Browser, viewer: Browser
     settings.choose_global([make_channel().id])
     for browser, may_test in ((operator, True), (viewer, False)):
         page = browser.get(PAGE)
-        assert all(switch.has_attr("disabled") for switch in page.select("[role=switch]"))
-        assert all(box.has_attr("disabled") for box in page.select("input[name=channel]"))
+        shown = [*page.select("[role=switch]"), *page.select("input[name=channel]")]
+        assert {each.name for each in shown} == {"button", "input"}
+        assert all(each.has_attr("disabled") for each in shown)
         assert page.select(".pop-foot") == []
         test = one(page, "#run-test-restore_failure")
         assert test.has_attr("disabled") is not may_test
