@@ -215,6 +215,23 @@ def test_the_password_given_again_makes_the_old_cookie_worthless(
     admin.get("/users/new")
 
 
+def test_a_poll_that_comes_late_does_not_end_the_session_that_was_just_confirmed(
+    admin: Browser, later: Callable[[timedelta], None]
+) -> None:
+    """It was sent before the new cookie arrived, and its answer may come after it."""
+    before = admin.client.get_cookie("dbackup_session")
+    assert before is not None
+    later(timedelta(minutes=11))
+    admin.post("/profile/confirm", {"present": PASSWORD})
+    other_tab = Browser(admin.app)
+    other_tab.client.set_cookie("dbackup_session", before.value)
+    other_tab.htmx_get("/runs", status=401)
+    assert "Set-Cookie" not in other_tab.last.headers
+    page = other_tab.get(other_tab.last.headers["HX-Redirect"])
+    assert "Your session has ended" in page.text
+    assert "Your session has ended" not in other_tab.get("/login").text
+
+
 def test_a_change_that_was_sent_too_late_is_not_made(
     admin: Browser, later: Callable[[timedelta], None]
 ) -> None:

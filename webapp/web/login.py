@@ -287,10 +287,16 @@ def _note_activity(user: SignedIn) -> None:
 
 def ask_to_sign_in() -> BaseResponse:
     """Send the browser to the sign-in page, and back afterwards."""
-    if "_user_id" in session:
+    if not is_htmx():  # the answer to a late poll must not replace the cookie of a newer session
+        forget_ended_session()
+    return _elsewhere(url_for("auth.login", next=_wanted()))
+
+
+def forget_ended_session() -> None:
+    """Say it, once, when the cookie is that of a session which has ended."""
+    if "_user_id" in session and signed_in_user() is None:
         session.clear()
         flash("Your session has ended. Sign in again to continue.", "info")
-    return _elsewhere(url_for("auth.login", next=_wanted()))
 
 
 def _here() -> str | None:

@@ -21,6 +21,7 @@ from webapp.web.limits import attempts
 from webapp.web.login import (
     ask_for_code,
     end_session,
+    forget_ended_session,
     pending,
     safe_next,
     signed_in_user,
@@ -134,6 +135,8 @@ def login() -> Response:
     target = safe_next(request.values.get("next"), _home())
     if signed_in_user():
         return make_response(redirect(target, 303))
+    if request.method == "GET":
+        forget_ended_session()
     form = LoginForm()
     if not form.validate_on_submit():
         return _login_page(form, target, 422 if form.is_submitted() else 200)
