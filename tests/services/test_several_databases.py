@@ -187,6 +187,25 @@ def test_one_that_fails_makes_the_run_partial_and_is_named(world: World) -> None
     assert run_history.show(ended.id).kept == (blog, shop)
 
 
+def test_a_fault_of_ours_in_one_does_not_cost_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blog, crm, shop = world.names
+    whole = Postgresql.dump
+
+    def dump(source: Postgresql, output: Writer, progress: Progress) -> None:
+        if source.config["database"] == crm:
+            raise LookupError("nobody thought of this")
+        whole(source, output, progress)
+
+    monkeypatch.setattr(Postgresql, "dump", dump)
+    ended = run(world.job())
+    assert (ended.outcome, ended.step) == (Outcome.PARTIAL, "Dump")
+    assert [row.database for row in artifacts()] == [blog, shop]
+    assert ended.error == f"{crm}: LookupError: nobody thought of this"
+    assert sorted(event.type for event in published()) == ["backup_partial", "system_error"]
+
+
 def test_when_all_fail_the_run_failed(world: World) -> None:
     job = world.job("gone_1", "gone_2")
     ended = run(job)

@@ -18,7 +18,7 @@ from webapp.backup.errors import BackupError, CancelledError
 from webapp.backup.progress import Progress
 from webapp.core.errors import AppError
 from webapp.models.run import Outcome, Run
-from webapp.services import run_end
+from webapp.services import run_end, system_errors
 from webapp.services.run_end import End
 from webapp.services.run_log import Recorder
 from webapp.services.transaction import reading, transaction
@@ -50,15 +50,13 @@ def carry_out(run_id: int, parts: Sequence[Part], recorder: Recorder) -> tuple[E
             recorder.line("info", f"{part.name}: backed up by an earlier attempt.")
             continue
         try:
-            stored = part.back_up(_PartOf(recorder, part.name))
+            stored = _backed_up(part, recorder)
         except CancelledError:
             raise
         except AppError as error:
-            if recorder.is_stopping:  # what it failed of came of the stop
-                raise CancelledError(str(error)) from error
+            words = recorder.masked(str(error))
             step = error.step if isinstance(error, BackupError) else ""
             failed_step = failed_step or step or recorder.current_step
-            words = recorder.masked(str(error))
             recorder.line("error", f"{part.name}: {words}")
             recorder.fail_step()
             known[part.name] = _entry(part.name, detail=words)
@@ -66,6 +64,25 @@ def carry_out(run_id: int, parts: Sequence[Part], recorder: Recorder) -> tuple[E
         else:
             known[part.name] = _note(run_id, _entry(part.name), stored)
     return _end(known.values(), failed_step, recorder), _reached(known.values())
+
+
+def _backed_up(part: Part, recorder: Recorder) -> Stored:
+    """Back up one database.
+
+    Raises:
+        CancelledError: the run was stopped.
+        AppError: it failed. A fault of ours is reported, and must not cost the other databases.
+    """
+    try:
+        return part.back_up(_PartOf(recorder, part.name))
+    except AppError as error:
+        if recorder.is_stopping:  # what it failed of came of the stop
+            raise CancelledError(str(error)) from error
+        raise
+    except Exception as error:
+        logger.exception("a database stumbled", extra={"database": part.name})
+        system_errors.report("Backup run", error)
+        raise BackupError(system_errors.describe(error)) from error
 
 
 def any_stored(run_id: int) -> bool:
