@@ -17,6 +17,7 @@ SUFFIX: Final = ".json"
 LARGEST: Final = 2**63 - 1  # bytes, of a BIGINT
 EARLIEST, LATEST = 1970, 9000  # years
 LONGEST_WORD: Final = 20  # characters, of the columns
+LONGEST_NAME: Final = 64  # characters, of the columns; no system takes longer names of databases
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -62,12 +63,12 @@ class Manifest:
     @property
     def database(self) -> str:
         """Return the name of the database that was dumped; "" when it does not say."""
-        return str(self.values["source"].get("database") or "")
+        return str(self.values["source"].get("database") or "")[:LONGEST_NAME]
 
     @property
-    def created_at(self) -> str:
-        """Return the moment of the backup, ISO 8601 in UTC; texts sort by time."""
-        return str(self.values["created_at"])
+    def created_at(self) -> datetime:
+        """Return the moment of the backup."""
+        return datetime.fromisoformat(str(self.values["created_at"]))
 
 
 def write(destination: Destination, key: str, values: dict[str, Any]) -> None:
@@ -103,7 +104,7 @@ def parse(content: bytes) -> Manifest:
         values = _clean(json.loads(content))
         manifest = Manifest(values)
         encryption, dump_size = values.get("encryption"), manifest.dump_size or 0
-        made = datetime.fromisoformat(manifest.created_at)
+        made = manifest.created_at
         fits = (
             made.tzinfo is not None
             and EARLIEST <= made.year <= LATEST

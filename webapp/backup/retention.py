@@ -148,16 +148,15 @@ def good(destination: Destination, prefix: str) -> tuple[Kept, ...]:
     for key in map(manifest.artifact_of, filter(manifest.is_manifest, sizes)):
         try:
             stated = manifest.read(destination, key)
-            created = datetime.fromisoformat(stated.created_at)
-        except (BackupError, ValueError):
+        except BackupError:
             continue
-        if stated.size == sizes.get(key) and created.tzinfo is not None:
+        if stated.size == sizes.get(key):
             locked = key + LOCK in sizes
             found.append(
                 Kept(
                     key=key,
                     size=stated.size,
-                    created_at=created,
+                    created_at=stated.created_at,
                     locked=locked,
                     database=stated.database,
                 )

@@ -25,7 +25,6 @@ from webapp.services.transaction import reading, transaction
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE: Final = 50
-LONGEST_NAME: Final = 64  # characters of a database, as the systems allow
 WHOLE: Final = "whole"
 DIFFERS: Final = "differs"
 BARE: Final = "bare"
@@ -296,11 +295,11 @@ def _add(session: Session, destination_id: int, key: str, stated: Manifest) -> A
         destination_id=destination_id,
         key=key,
         source_type=stated.source_type,
-        database=stated.database[:LONGEST_NAME],
+        database=stated.database,
         size=stated.size,
         sha256=stated.sha256,
         manifest=stated.values,
-        created_at=datetime.fromisoformat(stated.created_at),
+        created_at=stated.created_at,
     )
     session.add(row)
     return row

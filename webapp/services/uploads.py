@@ -23,7 +23,6 @@ from webapp.models.run import Restore
 from webapp.services.installation import installation
 from webapp.services.transaction import reading
 
-LONGEST_DATABASE: Final = 64  # characters of a name
 LARGEST: Final = 1_000_000_000  # bytes; the server takes no larger request
 LEFT_AFTER: Final = 3600.0  # seconds
 _STARTS: Final = ((b"\x1f\x8b", GZIP), (b"\x28\xb5\x2f\xfd", ZSTD))
@@ -77,7 +76,7 @@ def receive(
             file_name=name,
             size=size,
             source_type=found.source_type,
-            database=found.database[:LONGEST_DATABASE],
+            database=found.database,
             encryption=dict(found.encryption) if found.encryption else None,
             checksum_known=stated is not None,
         )

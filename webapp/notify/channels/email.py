@@ -33,7 +33,6 @@ STARTTLS: Final = "starttls"
 TLS: Final = "tls"
 NONE: Final = "none"
 _HOST: Final = re.compile(r"[^\s/@:]+|[0-9a-fA-F:.]+")
-_DATA_GO_ON: Final = 354
 
 
 class EmailForm(ChannelForm):

@@ -33,7 +33,6 @@ SECTION: Final = 3000
 FIELD: Final = 2000
 FIELDS_PER_SECTION: Final = 10
 BUTTON: Final = 75
-FALLBACK: Final = 1000
 TOTAL: Final = 12_000  # of all blocks; not documented, about 13,200 were seen to be refused
 LIMITS: Final = Limits(
     total=TOTAL,
