@@ -5,7 +5,7 @@ import pytest
 from webapp.core import ids
 from webapp.models.delivery import Delivery, EventRow, State
 from webapp.notify.events import BY_TYPE
-from webapp.services import delivery_log
+from webapp.services import delivery_detail
 from webapp.services.transaction import transaction
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -25,7 +25,7 @@ def deliver(state: State, name: str, **values: object) -> str:
 
 
 def said(delivery_id: str) -> list[str]:
-    found = delivery_log.detail(delivery_id, with_message=False).relations
+    found = delivery_detail.detail(delivery_id, with_message=False).relations
     return [f"{each.label}: {each.words}" for each in found]
 
 
@@ -47,8 +47,8 @@ def test_everyone_in_a_bundle_says_how_many_events_its_message_named() -> None:
     deliver(State.SENT, "Ops alerts", id=leader, bundle_id=leader)
     others = [deliver(State.SENT, "Ops alerts", bundle_id=leader) for _ in range(11)]
     assert said(leader) == said(others[0]) == ["Message: One message named 12 events"]
-    [own] = delivery_log.detail(leader, with_message=False).relations
-    [other] = delivery_log.detail(others[0], with_message=False).relations
+    [own] = delivery_detail.detail(leader, with_message=False).relations
+    [other] = delivery_detail.detail(others[0], with_message=False).relations
     assert (own.delivery_id, other.delivery_id) == (None, leader)
 
 

@@ -12,7 +12,7 @@ from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Delivery, EventRow
 from webapp.models.routing import Condition, JobChannel
 from webapp.notify.events import BY_TYPE
-from webapp.services import delivery_log, event_words, outbox, rates, routing
+from webapp.services import delivery_detail, event_words, outbox, rates, routing
 from webapp.services import notification_settings as settings
 from webapp.services.transaction import reading, transaction
 
@@ -133,11 +133,11 @@ def test_the_sentence_names_exactly_the_channels_that_routing_uses() -> None:
             assert {row.name for row in rows if row.name in said} == going
 
 
-def lines_of(event_id: str) -> delivery_log.Detail:
+def lines_of(event_id: str) -> delivery_detail.Detail:
     with reading() as session:
         found = sqlalchemy.select(Delivery.id).where(Delivery.event_id == event_id)
         [first, *_] = session.scalars(found.order_by(Delivery.id)).all()
-    return delivery_log.detail(first, with_message=False)
+    return delivery_detail.detail(first, with_message=False)
 
 
 def test_every_channel_that_did_not_send_has_its_reason_one_click_from_the_event() -> None:

@@ -14,7 +14,16 @@ from webapp.models.delivery import Delivery, State
 from webapp.models.routing import Condition, EventSetting, GlobalChannel, JobChannel, NotifyUser
 from webapp.notify.channels.base import Receipt
 from webapp.notify.events import BY_TYPE
-from webapp.services import claims, delivery_log, outbox, outcomes, routing, sending, trials
+from webapp.services import (
+    claims,
+    delivery_actions,
+    delivery_lines,
+    outbox,
+    outcomes,
+    routing,
+    sending,
+    trials,
+)
 from webapp.services.claims import Claim
 from webapp.services.outcomes import Result
 from webapp.services.transaction import reading, transaction
@@ -112,7 +121,7 @@ def test_a_recipient_is_not_the_person_that_the_event_is_about() -> None:
     assert not claim.is_direct
     assert sending._message(claim).recipient == FIRST
     [row] = deliveries(event_id)
-    line = delivery_log.line(row.id)
+    line = delivery_lines.line(row.id)
     assert (line.title, line.is_direct) == ("User login: Mara Lindqvist", False)
 
 
@@ -171,7 +180,7 @@ def test_a_resent_message_goes_to_the_same_recipient() -> None:
     for claim in claims.claim_due(10).claims:
         record(claim, PermanentError("no"))
     failed = deliveries(event_id)[1]
-    delivery_log.resend(failed.id)
+    delivery_actions.resend(failed.id)
     [copy] = [row for row in deliveries(event_id) if row.resend_of]
     assert (copy.recipient, copy.is_direct) == (SECOND, False)
 

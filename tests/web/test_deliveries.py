@@ -13,7 +13,7 @@ from tests.factories import make_channel, make_job
 from webapp.core import clock, text
 from webapp.models.delivery import Attempt, Delivery, EventRow, State
 from webapp.notify.events import BY_TYPE
-from webapp.services import delivery_log
+from webapp.services import delivery_detail, delivery_lines, delivery_log
 from webapp.services.transaction import reading, transaction
 
 
@@ -35,7 +35,7 @@ def triggers(browser: Browser) -> dict[str, Any]:
 def make_delivery(
     state: str = "sent", *, event: str = "user_login", event_id: str = "", **values: Any
 ) -> str:
-    waits = state in delivery_log.OPEN
+    waits = state in delivery_lines.OPEN
     values.setdefault("next_attempt_at", clock.now() + timedelta(minutes=2) if waits else None)
     values.setdefault("finished_at", None if waits else clock.now())
     values.setdefault("channel_name", "Ops alerts")
@@ -288,7 +288,7 @@ def test_resend_and_stop_work_without_javascript(operator: Browser) -> None:
     operator.post(f"/deliveries/{old}/resend")
     assert operator.last.headers["Location"] == f"/deliveries/{old}"
     assert "Queued again for Ops alerts" in words(one(operator.follow(), ".main"))
-    copy = delivery_log.detail(old, with_message=False).resent_as
+    copy = delivery_detail.detail(old, with_message=False).resent_as
     operator.post(f"/deliveries/{copy}/cancel")
     page = operator.follow()
     assert "Stopped retrying Ops alerts" in words(one(page, ".main"))

@@ -4,7 +4,7 @@ import click
 
 from webapp.cli.base import Commands, as_json_option, in_app, show
 from webapp.models.delivery import State
-from webapp.services import delivery_log
+from webapp.services import delivery_actions, delivery_log
 from webapp.services.delivery_log import Filters
 
 
@@ -39,5 +39,5 @@ def list_deliveries(state: str | None, as_json: bool) -> None:
 @in_app
 def resend(delivery: str) -> None:
     """Queue DELIVERY (its id) again; a running server sends it within two seconds."""
-    again = delivery_log.resend(delivery)
+    again = delivery_actions.resend(delivery)
     click.echo(f"Queued for {again.channel_name} as {again.delivery_id}.")

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from webapp.core import clock
 from webapp.models.delivery import IS_UNSEEN, Delivery, EventRow
-from webapp.services import delivery_log
-from webapp.services.delivery_log import Line
+from webapp.services import delivery_lines
+from webapp.services.delivery_lines import Line
 from webapp.services.transaction import reading, transaction
 
 SHOWN: Final = 5
@@ -40,7 +40,7 @@ def expired() -> Unseen:
             .order_by(Delivery.id.desc())
             .limit(MOST + 1)
         ).all()
-        return Unseen(lines=delivery_log.lines_of(session, ids[:SHOWN]), count=len(ids))
+        return Unseen(lines=delivery_lines.lines_of(session, ids[:SHOWN]), count=len(ids))
 
 
 def mark(delivery_id: str) -> None:

@@ -11,8 +11,9 @@ from webapp.core.errors import NotFoundError
 from webapp.models.delivery import State
 from webapp.models.user import Role
 from webapp.notify.events import EVENTS
-from webapp.services import delivery_log, unseen
-from webapp.services.delivery_log import Detail, Filters, LogPage
+from webapp.services import delivery_actions, delivery_detail, delivery_lines, delivery_log, unseen
+from webapp.services.delivery_detail import Detail
+from webapp.services.delivery_log import Filters, LogPage
 from webapp.web import htmx, menu
 from webapp.web.login import may, role_required
 from webapp.web.numbers import number
@@ -81,7 +82,7 @@ def show(delivery_id: str) -> Response:
 @role_required(Role.OPERATOR)
 def resend(delivery_id: str) -> Response:
     """Queue a copy, or try a waiting one at once."""
-    resent = delivery_log.resend(delivery_id)
+    resent = delivery_actions.resend(delivery_id)
     return _changed(delivery_id, f"Queued again for {resent.channel_name}")
 
 
@@ -89,7 +90,7 @@ def resend(delivery_id: str) -> Response:
 @role_required(Role.OPERATOR)
 def cancel(delivery_id: str) -> Response:
     """Stop trying."""
-    stopped = delivery_log.cancel(delivery_id)
+    stopped = delivery_actions.cancel(delivery_id)
     return _changed(delivery_id, f"Stopped retrying {stopped.channel_name}")
 
 
@@ -110,7 +111,7 @@ def mark_seen() -> Response:
 def resend_failed() -> Response:
     """Queue copies of everything that was given up lately."""
     span = SPANS.get(request.form.get("since", ""), SPANS["24h"])
-    count = delivery_log.resend_failed(span)
+    count = delivery_actions.resend_failed(span)
     text = "1 delivery queued again" if count == 1 else f"{count} deliveries queued again"
     if not count:
         return htmx.go(url_for(".index"), "No failed delivery in that time can be resent", "warn")
@@ -167,7 +168,7 @@ def _rows(page: LogPage) -> Response:
 
 
 def _detail(delivery_id: str) -> Detail:
-    return delivery_log.detail(delivery_id, with_message=may(Role.OPERATOR))
+    return delivery_detail.detail(delivery_id, with_message=may(Role.OPERATOR))
 
 
 def _panel(detail: Detail, **context: Any) -> Response:
@@ -181,7 +182,7 @@ def _marked(detail: Detail) -> list[Any]:
     if not before or before == detail.line.id:
         return [detail.line]
     try:
-        return [detail.line, delivery_log.line(before)]
+        return [detail.line, delivery_lines.line(before)]
     except NotFoundError:
         return [detail.line]
 
