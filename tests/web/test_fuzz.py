@@ -107,6 +107,8 @@ QUERIES = (
         "timezone",
     ),
 )
+BREAKERS = ("9" * 5000, "x" * 300)
+"""More digits than Python turns into a number, and a longer name than files may have."""
 LEAVES = ("/logout", "/sessions/end", "/profile/password", "/profile/second-factor")
 """Forms that would end the session of this test, or the rights to go on."""
 
@@ -235,6 +237,16 @@ def test_every_field_of_every_form_takes_anything(visitor: Browser) -> None:
     for form in found:
         for value in dice.sample(NASTY, 6) if form.names else ():
             send(visitor, form, [(name, value) for name in form.names if name != "type"])
+
+
+@pytest.mark.usefixtures("no_traceback")
+@pytest.mark.timeout(300)
+def test_each_field_alone_takes_what_breaks_parsers(visitor: Browser) -> None:
+    """The others are good, so that no earlier refusal keeps the odd one from being used."""
+    for form in forms(visitor):
+        for name in form.names:
+            for value in BREAKERS:
+                send(visitor, form, [(name, value)])
 
 
 @pytest.mark.usefixtures("no_traceback")

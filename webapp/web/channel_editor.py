@@ -15,6 +15,7 @@ from webapp.notify.channels.base import Channel
 from webapp.notify.channels.fields import SecretField
 from webapp.services import channel_drafts, channel_edits
 from webapp.services.channel_edits import NAME_LIMIT, Stored, Values
+from webapp.web.numbers import number
 
 OWN_NAMES: Final = frozenset(
     {"name", "is_global", "fallback_id", "version", "draft", "type", "channel_id", "sample"}
@@ -88,8 +89,8 @@ class Editor:
             stored=self._known,
             fresh=self._drafted,
         )
-        if sent and sent.get("version", "").isascii() and sent.get("version", "").isdecimal():
-            self.version = int(sent["version"])
+        if sent and sent.get("version"):
+            self.version = number(sent["version"])
 
     @property
     def is_new(self) -> bool:

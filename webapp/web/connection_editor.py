@@ -12,6 +12,7 @@ from webapp.core.form_fields import SecretField
 from webapp.core.secrets import is_reference
 from webapp.services import channel_drafts
 from webapp.services.connections import NAME_LIMIT, Stored, Values
+from webapp.web.numbers import number
 
 
 class NameForm(Form):
@@ -52,7 +53,7 @@ class Editor:
         self.form = type_.form(sent, data=shown, stored=self._known, fresh=self._drafted)
         stated = sent.get("version", "") if sent else ""
         stored_version = existing.row.version if existing else 0
-        self.version = int(stated) if stated.isascii() and stated.isdecimal() else stored_version
+        self.version = number(stated) if stated else stored_version
 
     @property
     def is_new(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from flask import Flask, Response, current_app, make_response, render_template
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadHost, HTTPException
 
 from webapp.core.errors import (
     AppError,
@@ -99,6 +99,8 @@ def _http_error(error: HTTPException) -> Response | HTTPException:
         return error  # a redirect, or an answer that is complete already
     if code >= 500:
         return _calm(code)
+    if isinstance(error, BadHost):  # without a host no page can say where anything is
+        return Response("{}. {}".format(*WORDS[400]), code, mimetype="text/plain")
     response = answer(code, WORDS.get(code, WORDS[400]))
     for name, value in error.get_headers():
         if name in {"Allow", "Retry-After"}:

@@ -21,6 +21,7 @@ from webapp.models.job import DEFAULT_PATTERN
 from webapp.services import preferences
 from webapp.services.jobs import NAME_LIMIT, Choices, JobItem, Values
 from webapp.web.form import Form, tidy, zone_choices
+from webapp.web.numbers import number
 
 
 class JobForm(Form):
@@ -166,8 +167,7 @@ class JobForm(Form):
     @property
     def stated_version(self) -> int:
         """Return the version that the form showed."""
-        stated = str(self.version.data or "")
-        return int(stated) if stated.isascii() and stated.isdecimal() else 0
+        return number(str(self.version.data or ""))
 
 
 def new_form(choices: Choices) -> JobForm:

@@ -76,12 +76,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     )
     app.session_interface = _Sessions()
     Bootstrap5().init_app(app)
+    app.before_request(_refuse_what_no_form_sends)  # first: the check of tokens trips over it, too
     csrf.init_app(app)
     app.jinja_env.globals["htmx"] = htmx
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    app.before_request(_refuse_nul)
     headers = _headers(htmx)
     # for answers that the server gives before it asks the application (workers/http.py)
     app.config["ANSWER_HEADERS"] = {**headers, "Cache-Control": "no-store"}
@@ -95,14 +95,20 @@ def init_app(app: Flask, settings: Settings) -> None:
         return _cache(response)
 
 
-def _refuse_nul() -> None:
-    """Answer 400 to what no text can hold: PostgreSQL has no place for it, whatever the field."""
-    texts = [request.path, *_values(request.args), *_values(request.form)]
-    if any("\0" in text for text in texts):
+def _refuse_what_no_form_sends() -> None:
+    """Refuse what no page of ours sends and no field expects.
+
+    JSON has numbers, lists and half characters where fields expect texts; a part may lack its name;
+    and for NUL PostgreSQL has no place, whatever the field.
+    """
+    if request.is_json:
+        abort(415)
+    texts = [request.path, *_values(request.args), *_values(request.form), *request.files]
+    if any(text is None or "\0" in text for text in texts):
         abort(400)
 
 
-def _values(pairs: MultiDict[str, str]) -> Iterator[str]:
+def _values(pairs: MultiDict[str, str]) -> Iterator[str | None]:
     for name, value in pairs.items(multi=True):
         yield name
         yield value

@@ -381,8 +381,14 @@ def check_reference(value: str) -> None:
 
 def check_ca_file(field: Field) -> None:
     """Check that there is such a file, if one is named."""
-    if field.data and not Path(field.data.strip()).is_file():
-        raise ValidationError("There is no such file on this server.")
+    if not field.data:
+        return
+    try:
+        found = Path(field.data.strip()).is_file()
+    except OSError:  # a name that is too long, or a directory that may not be looked into
+        found = False
+    if not found:
+        raise ValidationError("There is no such file that this server may read.")
 
 
 def client_certificate_field() -> StringField:
