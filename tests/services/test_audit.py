@@ -18,6 +18,7 @@ from tests.services.restoring import sqlite_artifact
 from webapp.core import clock
 from webapp.models.audit import AuditEntry
 from webapp.models.channel import ChannelRow
+from webapp.models.delivery import Delivery, State
 from webapp.models.run import Trigger
 from webapp.models.user import Role, User
 from webapp.services import (
@@ -28,6 +29,8 @@ from webapp.services import (
     channel_edits,
     config_backups,
     config_schedule,
+    delivery_actions,
+    emitting,
     explorer,
     heartbeat,
     job_notifications,
@@ -36,8 +39,10 @@ from webapp.services import (
     notification_settings,
     preferences,
     restores,
+    run_history,
     runs,
     security_settings,
+    unseen,
     users,
 )
 from webapp.services.audit import Actor
@@ -148,6 +153,26 @@ def test_routing_is_noted_although_it_bypasses_the_rows(app: Flask) -> None:
     ]
 
 
+def test_what_a_deleted_channel_was_taken_out_of_is_noted(app: Flask) -> None:
+    gone, stays = make_channel(name="Gone"), make_channel(name="Stays")
+    channel_edits.save(stays.id, 1, replace(webhook("Stays", "https://h/"), fallback_id=gone.id))
+    job = make_job(name="Shop")
+    job_notifications.add(job.id, gone.id, "on_failure")
+    notification_settings.choose_channels("user_login", [stays.id, gone.id])
+    notification_settings.choose_global([gone.id])
+    start = last_id()
+    channel_edits.delete(gone.id, everywhere=True)
+    facts = {(entry.action, entry.object): (entry.before, entry.after) for entry in noted(start)}
+    assert facts.pop(("channel.deleted", "Gone"))[1] is None
+    assert facts == {
+        ("event.changed", "User Login"): ({"channels": ["Stays", "Gone"]}, {"channels": ["Stays"]}),
+        ("job_channel.deleted", "Shop: Gone"): ({"condition": "on_failure"}, None),
+        ("global_channels.changed", "Gone"): ({"global": True}, {"global": False}),
+        ("channel.changed", "Stays"): ({"fallback_id": gone.id}, {"fallback_id": None}),
+    }
+    assert not notification_settings.overview().global_ids
+
+
 def test_a_click_that_changes_nothing_is_no_entry(app: Flask) -> None:
     notification_settings.set_enabled("user_login", True)
     start = last_id()
@@ -195,6 +220,17 @@ def test_a_job_is_noted_with_its_destinations(app: Flask) -> None:
     facts = [(entry.before, entry.after) for entry in noted(start)]
     assert ({"keep_last": 7}, {"keep_last": 3}) in facts
     assert ({"destinations": ["Disk"]}, {"destinations": ["Shelf", "Disk"]}) in facts
+    job_notifications.add(job_id, make_channel(name="Ops").id, "always")
+    start = last_id()
+    jobs.clone(job_id)
+    both = {"destinations": ["Shelf", "Disk"]}
+    assert one("job.changed", noted(start)).after == both
+    assert one("job_channel.created", noted(start)).object == "Shop copy: Ops"
+    start = last_id()
+    jobs.remove(job_id)
+    assert one("job.changed", noted(start)).before == both
+    assert one("job_channel.deleted", noted(start)).object == "Shop: Ops"
+    assert one("job.deleted", noted(start)).object == "Shop"
 
 
 def test_people_are_noted_without_their_passwords(app: Flask) -> None:
@@ -246,6 +282,7 @@ def test_runs_restores_and_downloads_are_noted(app: Flask, tmp_path: Path) -> No
     run_id = runs.start(job.id, Trigger.MANUAL, "Mara")
     runs.stop(run_id, "Mara")
     artifacts.download(artifact.id).chunks.close()
+    run_history.log_text(run_id)
     target = str(tmp_path / "new.db")
     restore_id = restores.request(artifact.id, target=target, source_id=None, requested_by="Mara")
     restores.stop(restore_id, "Mara Lindqvist")
@@ -253,6 +290,7 @@ def test_runs_restores_and_downloads_are_noted(app: Flask, tmp_path: Path) -> No
         "run.started",
         "run.stopped",
         "artifact.downloaded",
+        "run.log_downloaded",
         "restore.requested",
         "restore.stopped",
     ]
@@ -317,6 +355,36 @@ def test_what_people_do_to_backups_is_noted(app: Flask, tmp_path: Path) -> None:
     done = [(entry.user_name, entry.action, entry.object) for entry in noted(start)]
     verbs = ("imported", "locked", "unlocked", "deleted")
     assert done == [("Mara", f"artifact.{verb}", key) for verb in verbs]
+
+
+def test_what_people_do_to_messages_is_noted(app: Flask) -> None:
+    channel = make_channel(name="Ops")
+    notification_settings.set_enabled("restore_failure", True)
+    notification_settings.choose_channels("restore_failure", [channel.id])
+    start = last_id()
+    with audit.acting(MARA):
+        event_id, (waits,) = emitting.emit("restore_failure")
+        delivery_actions.cancel(waits.delivery_id)
+        delivery_actions.resend(waits.delivery_id)
+        with transaction() as session:
+            ended = {"state": State.EXPIRED, "next_attempt_at": None, "finished_at": clock.now()}
+            session.execute(update(Delivery).values(**ended))
+        assert unseen.mark_all() > 0
+        assert unseen.mark_all() == 0
+        assert delivery_actions.resend_failed(timedelta(hours=1)) == 1
+    entries = noted(start)
+    assert {entry.user_name for entry in entries} == {"Mara"}
+    facts = [(entry.action, entry.object, entry.after) for entry in entries]
+    assert facts[:3] == [
+        ("event.published", "Restore Failed", {"event": event_id}),
+        (
+            "delivery.cancelled",
+            "Ops",
+            {"delivery": waits.delivery_id, "event": "restore_failure"},
+        ),
+        ("delivery.resent", "Ops", {"delivery": waits.delivery_id}),
+    ]
+    assert [action for action, _, _ in facts[3:]] == ["deliveries.seen", "deliveries.resent"]
 
 
 def test_a_change_that_is_rolled_back_leaves_no_entry(app: Flask) -> None:
@@ -392,6 +460,10 @@ def test_postgresql_refuses_changes(postgres_app: Flask) -> None:
     refuse_changes()
     with pytest.raises(DBAPIError), transaction() as session:
         session.execute(text("TRUNCATE audit_entry"))
+    for statement in ("DELETE FROM audit_entry", "TRUNCATE audit_entry"):
+        as_replica = text(f"SET LOCAL session_replication_role = replica; {statement}")
+        with pytest.raises(DBAPIError, match="cannot be changed"), transaction() as session:
+            session.execute(as_replica)
 
 
 def test_no_code_changes_entries() -> None:

@@ -10,7 +10,7 @@ from webapp.core.errors import PermanentError, TransientError
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Delivery, State
 from webapp.notify.events import BY_TYPE
-from webapp.services import channel_edits, channel_health, delivery_log, outbox
+from webapp.services import channel_edits, channel_health, delivery_actions, outbox
 from webapp.services.routing import targets_of
 from webapp.services.transaction import reading, transaction
 
@@ -159,7 +159,7 @@ def test_what_is_sent_again_may_use_the_fallback_again(time: Clock) -> None:
     finish(one, TOO_LARGE)
     [one] = claim()
     finish(one, TOO_LARGE)
-    copy = delivery_log.resend(delivery_id).delivery_id
+    copy = delivery_actions.resend(delivery_id).delivery_id
     [one] = claim()
     finish(one, TOO_LARGE)
     assert [row.channel_name for row in stand_ins(copy)] == ["Phone"]

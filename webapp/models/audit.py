@@ -69,6 +69,9 @@ GUARDS: Final = {
             "CREATE TRIGGER audit_entry_is_kept BEFORE TRUNCATE ON audit_entry "
             "FOR EACH STATEMENT EXECUTE FUNCTION audit_entry_guard()"
         ),
+        # others keep quiet once session_replication_role is "replica"
+        "ALTER TABLE audit_entry ENABLE ALWAYS TRIGGER audit_entry_is_final",
+        "ALTER TABLE audit_entry ENABLE ALWAYS TRIGGER audit_entry_is_kept",
     ),
 }
 """What makes the table append-only, by database. Each may be run again."""

@@ -50,7 +50,11 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "data": (
         *(f"artifact.{done}" for done in ("downloaded", "imported", "locked", "unlocked")),
-        *("artifact.deleted", "restore.requested", "restore.stopped"),
+        *("artifact.deleted", "restore.requested", "restore.stopped", "run.log_downloaded"),
+    ),
+    "messages": (
+        *("delivery.resent", "delivery.cancelled", "deliveries.resent", "deliveries.seen"),
+        "event.published",
     ),
 }
 """What the page offers to narrow to, and the actions of each."""

@@ -12,10 +12,11 @@ from webapp.core import clock
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError, SecretError
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import IS_OPEN, Delivery, State
-from webapp.models.routing import GlobalChannel
+from webapp.models.routing import GlobalChannel, JobChannel
 from webapp.notify.channels import BY_TYPE
-from webapp.services import channel_health, channel_usage, channels
+from webapp.services import audit, channel_health, channel_usage, channels
 from webapp.services.channel_list import GONE
+from webapp.services.channel_usage import Usage
 from webapp.services.notification_settings import EventSetup
 from webapp.services.transaction import reading, transaction
 
@@ -148,7 +149,8 @@ def delete(channel_id: int, *, everywhere: bool) -> str:
     Raises:
         ConflictError: something uses it, and `everywhere` was not said.
     """
-    if not everywhere and channel_usage.uses_of(channel_id).in_use:
+    usage = channel_usage.uses_of(channel_id)
+    if not everywhere and usage.in_use:
         raise ConflictError("This channel is in use. Remove it everywhere, or turn it off instead.")
     with transaction() as session:
         row = _existing(session, channel_id, lock=True)
@@ -164,8 +166,25 @@ def delete(channel_id: int, *, everywhere: bool) -> str:
             )
             .execution_options(synchronize_session=False)
         )
+        _take_out(session, channel_id, usage)
         session.delete(row)
         return row.name
+
+
+def _take_out(session: Session, channel_id: int, usage: Usage) -> None:
+    """Take a channel from all that uses it. The database would do it, too, but note nothing."""
+    for event in usage.events:
+        if event.custom:
+            names = [channel.name for channel in event.channels]
+            left = [channel.name for channel in event.channels if channel.id != channel_id]
+            before, after = {"channels": names}, {"channels": left}
+            audit.note_change(session, "event.changed", event.event.label, before, after)
+    for kind in (JobChannel, GlobalChannel):
+        for used in session.scalars(select(kind).where(kind.channel_id == channel_id)).all():
+            session.delete(used)
+    for other in session.scalars(select(ChannelRow).where(ChannelRow.fallback_id == channel_id)):
+        other.fallback_id = None
+    session.flush()
 
 
 def fallback_choices(channel_id: int | None = None) -> list[tuple[int, str]]:

@@ -12,7 +12,7 @@ from webapp.core.errors import ConflictError, NotFoundError
 from webapp.core.retry import EXPIRES_AFTER
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import CLOSED_STATES, OPEN_STATES, Delivery, EventRow, State
-from webapp.services import delivery_lines
+from webapp.services import audit, delivery_lines
 from webapp.services.delivery_lines import GONE, OPEN, Line
 from webapp.services.delivery_log import REPEATED, given_up_since
 from webapp.services.transaction import RING, transaction
@@ -45,6 +45,7 @@ def resend(delivery_id: str) -> Resent:
         session.info[RING] = True
         if old.state == State.RETRYING:
             old.next_attempt_at = now
+            audit.note(session, "delivery.resent", old.channel_name, after={"delivery": old.id})
             return Resent(delivery_id=old.id, channel_name=old.channel_name)
         if old.state not in CLOSED_STATES:
             raise ConflictError("Only a delivery that ended without success can be sent again.")
@@ -52,6 +53,7 @@ def resend(delivery_id: str) -> Resent:
             raise ConflictError("It is queued again already.")
         copy = _copy(old, now)
         session.execute(insert(Delivery), copy)
+        audit.note(session, "delivery.resent", old.channel_name, after={"delivery": old.id})
         return Resent(delivery_id=copy["id"], channel_name=old.channel_name)
 
 
@@ -72,6 +74,7 @@ def resend_failed(since: timedelta) -> int:
         ).all()
         if given_up:
             session.execute(insert(Delivery), [_copy(old, now) for old in given_up])
+            audit.note(session, "deliveries.resent", after={"count": len(given_up)})
             session.info[RING] = True
     return len(given_up)
 
@@ -102,6 +105,8 @@ def cancel(delivery_id: str) -> Line:
         shown = delivery_lines.one(session, delivery_id)
         if stopped is None:
             raise ConflictError("It is not waiting any more, so there is nothing to stop.")
+        facts = {"delivery": delivery_id, "event": shown.event_type}
+        audit.note(session, "delivery.cancelled", shown.channel_name, after=facts)
         return shown
 
 

@@ -11,7 +11,7 @@ from webapp.models.delivery import Delivery, State
 from webapp.models.job import Job
 from webapp.notify.events import BY_TYPE, Event
 from webapp.notify.events.channel_test import ChannelTest
-from webapp.services import outbox
+from webapp.services import audit, outbox
 from webapp.services.transaction import transaction
 
 
@@ -47,6 +47,7 @@ def emit(
         if job_name and job is None:
             raise NotFoundError(f"There is no job “{job_name}”.")
         event_id = outbox.publish(session, event, job=job)
+        audit.note(session, "event.published", event.label, after={"event": event_id})
         rows = session.scalars(
             select(Delivery).where(Delivery.event_id == event_id).order_by(Delivery.id)
         ).all()

@@ -210,6 +210,7 @@ def clone(job_id: int) -> int:
         places = select(JobDestination.destination_id).where(JobDestination.job_id == job_id)
         ordered = session.scalars(places.order_by(JobDestination.position)).all()
         _connect(session, made.id, ordered, rules)
+        _note_places(session, made, [])
         told = select(JobChannel).where(JobChannel.job_id == job_id).order_by(JobChannel.id)
         for row in session.scalars(told).all():
             session.add(
@@ -253,6 +254,12 @@ def remove(job_id: int) -> str:
         if run_end.running(session, job_id):
             raise ConflictError(f"{job.name} is running. Stop the run, then delete the job.")
         session.execute(delete(Lease).where(Lease.name == run_end.lease_name(job_id)))
+        # the rows would go with the job; one by one they are noted
+        for told in session.scalars(select(JobChannel).where(JobChannel.job_id == job_id)).all():
+            session.delete(told)
+        before = _place_names(session, job_id)
+        session.execute(delete(JobDestination).where(JobDestination.job_id == job_id))
+        _note_places(session, job, before)
         session.delete(job)
         name = job.name
     bells.jobs_changed.ring()

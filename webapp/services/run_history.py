@@ -12,7 +12,7 @@ from webapp.core import clock, text
 from webapp.core.errors import NotFoundError
 from webapp.models.job import Job
 from webapp.models.run import Outcome, Run
-from webapp.services import job_notifications, run_log
+from webapp.services import audit, job_notifications, run_log
 from webapp.services.job_notifications import Routes
 from webapp.services.run_log import DONE, FAILED, RUNNING, Line
 from webapp.services.transaction import reading
@@ -224,15 +224,17 @@ def show(run_id: int, after_line: int = 0) -> RunView:
 
 
 def log_text(run_id: int) -> str:
-    """Return the whole log as text.
+    """Return the whole log as text, for a download.
 
     Raises:
         NotFoundError: there is no such run.
     """
     with reading() as session:
-        if session.get(Run, run_id) is None:
+        run = session.get(Run, run_id)
+        if run is None:
             raise NotFoundError("This run is not here. It was deleted, or it never existed.")
-        found = run_log.lines(session, run_id, limit=1_000_000)
+        name, found = run.job_name, run_log.lines(session, run_id, limit=1_000_000)
+    audit.note_alone("run.log_downloaded", name, after={"run": run_id})
     return "".join(
         f"{line.at.isoformat(timespec='milliseconds')} {line.level.upper():7} {line.text}\n"
         for line in found

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from webapp.core import clock
 from webapp.models.delivery import IS_UNSEEN, Delivery, EventRow
-from webapp.services import delivery_lines
+from webapp.services import audit, delivery_lines
 from webapp.services.delivery_lines import Line
 from webapp.services.transaction import reading, transaction
 
@@ -56,7 +56,10 @@ def mark(delivery_id: str) -> None:
 def mark_all() -> int:
     """Note that somebody knows of all of them; return how many."""
     with transaction() as session:
-        return _mark(session)
+        count = _mark(session)
+        if count:
+            audit.note(session, "deliveries.seen", after={"count": count})
+        return count
 
 
 def _mark(session: Session, *which: object) -> int:

@@ -32,6 +32,7 @@ GROUP_LABELS: Final = {
     "people": "Users and second factors",
     "settings": "Settings and configuration",
     "data": "Downloads and restores",
+    "messages": "Messages",
 }
 
 
