@@ -1,9 +1,11 @@
 """Encrypted backups: opened by the standard age program, restored, refused in words."""
 
+import base64
 import hashlib
 import json
 import os
 import pty
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -202,3 +204,25 @@ def test_what_is_no_recipient_is_refused(typed: str, words: str) -> None:
 def test_recipients_are_read_one_a_line_without_comments() -> None:
     one, two = (str(pyrage.x25519.Identity.generate().to_public()) for _ in range(2))
     assert encryption.parse_recipients(f"# Mara\n {one} # laptop\n\n{two}\n{one}") == (one, two)
+
+
+def _asking_for(work: int, sealed: str) -> str:
+    """Return the sealed key as somebody would change it who wants much memory to be used."""
+    marks = [line for line in sealed.splitlines() if line.startswith("-----")]
+    body = base64.b64decode("".join(sealed.split("-----")[2].split()))
+    changed = re.sub(rb"(-> scrypt \S+) \d+", rb"\1 %d" % work, body)
+    return "\n".join([marks[0], base64.encodebytes(changed).decode().strip(), marks[1]])
+
+
+@pytest.mark.timeout(10)  # 4 GB and most of a minute without the limit
+@pytest.mark.parametrize("work", [21, 22, 30, 300])
+def test_a_sealed_key_cannot_ask_for_any_memory(sealed: Encryption, work: int) -> None:
+    facts = sealed.facts() | {"identity": _asking_for(work, sealed.identity)}
+    with pytest.raises(BackupError, match="asks for more memory"):
+        encryption.identities(facts, PASSPHRASE)
+
+
+@pytest.mark.parametrize("identity", ["x", "-----BEGIN", "A" * 1000, "é", "\ud800"])
+def test_a_sealed_key_that_is_none_is_refused_in_words(sealed: Encryption, identity: str) -> None:
+    with pytest.raises(BackupError, match="is damaged"):
+        encryption.identities(sealed.facts() | {"identity": identity}, PASSPHRASE)

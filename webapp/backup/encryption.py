@@ -4,6 +4,8 @@ Backups need public keys only. In passphrase mode a key pair is generated once; 
 sealed under the passphrase, kept beside the artifacts, and the passphrase itself is kept nowhere.
 """
 
+import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +28,14 @@ LOCKED: Final = (
     "This backup is encrypted. Enter the passphrase, or the private key (AGE-SECRET-KEY-1… or an "
     "SSH key without a passphrase) that opens it."
 )
+MOST_WORK: Final = 20
+"""1 KB to the power of this is the memory that a passphrase takes: 1 GB. Ours ask for 18 or so."""
+TOO_MUCH_WORK: Final = (
+    "The key beside this backup is damaged, or asks for more memory than any that DBackup made. "
+    "Enter the private key itself (AGE-SECRET-KEY-1…)."
+)
+_SCRYPT: Final = re.compile(rb"^-> scrypt \S+ ([0-9]{1,3})$", re.MULTILINE)
+_START: Final = 400  # characters of base64; the line stands at the beginning
 WRONG: Final = "What was entered does not open this backup. Enter the {what} that belongs to it."
 
 
@@ -184,11 +194,24 @@ def identities(facts: Mapping[str, Any], unlock: str) -> list[Any]:
     sealed = str(facts.get("identity") or "")
     if not sealed:
         raise BackupError(WRONG.format(what="private key (AGE-SECRET-KEY-1… or an SSH key)"))
+    if not 0 < _work(sealed) <= MOST_WORK:
+        raise BackupError(TOO_MUCH_WORK)
     try:
         opened = pyrage.passphrase.decrypt(sealed.encode(), unlock)
     except pyrage.DecryptError as error:
         raise BackupError(WRONG.format(what="passphrase")) from error
     return _private_keys(opened.decode("ascii", "replace"))
+
+
+def _work(sealed: str) -> int:
+    """Return the work that an armored key asks for, as a power of two; 0 when it does not say."""
+    lines = (line for line in sealed.splitlines() if not line.startswith("-----"))
+    start = "".join(lines)[:_START]
+    try:
+        found = _SCRYPT.findall(base64.b64decode(start[: len(start) // 4 * 4]))
+    except ValueError:
+        return 0
+    return int(found[0]) if len(found) == 1 else 0
 
 
 def _private_keys(text: str) -> list[Any]:
