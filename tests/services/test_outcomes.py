@@ -20,7 +20,6 @@ from webapp.notify.events import BY_TYPE
 from webapp.services import claims, due, outbox, outcomes, routing
 from webapp.services.claims import Claim
 from webapp.services.outcomes import Result
-from webapp.services.probes import PROBE_EVERY
 from webapp.services.routing import Target
 from webapp.services.transaction import reading, transaction
 
@@ -332,8 +331,13 @@ def test_a_passed_test_heals_the_channel_and_sends_what_waited() -> None:
 
 def test_a_broken_channel_is_probed_hourly(later: Callable[[timedelta], None]) -> None:
     waiting = break_channel(make_channel())
-    later(PROBE_EVERY + timedelta(seconds=1))
-    assert claim_one().delivery_id == waiting
+    for _ in range(2):
+        later(timedelta(hours=1, seconds=-1))
+        assert claims.claim_due(10).claims == []
+        later(timedelta(seconds=2))
+        probe = claim_one()
+        assert probe.delivery_id == waiting
+        finish(probe, error=PermanentError("404", breaks_channel=True))
 
 
 def events_of(event_type: str) -> list[EventRow]:
@@ -350,6 +354,13 @@ def test_a_broken_channel_is_announced_through_another_one() -> None:
     [announced] = events_of("system_error")
     assert announced.payload["component"] == "Channel Broken"
     assert claim_one().channel.name == "Other"
+    with reading() as session:
+        about = select(Delivery).where(Delivery.event_id == announced.id)
+        told = {row.channel_name: (row.state, row.reason) for row in session.scalars(about)}
+    assert told == {
+        "Broken": (State.SKIPPED, outbox.BROKEN_ITSELF),
+        "Other": (State.SENDING, None),
+    }
 
 
 def test_channels_that_break_on_a_system_error_are_announced_once_each() -> None:
@@ -402,3 +413,5 @@ def test_only_a_lease_does_not_wait_for_the_disk(
             look(session.connection())
     normal, full = 1, 2
     assert seen == [normal, full, full] * 2
+    with reading() as session:
+        assert session.connection().exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"

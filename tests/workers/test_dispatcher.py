@@ -227,14 +227,20 @@ def test_the_pump_survives_a_database_that_is_locked_for_a_while(
 def test_a_message_that_goes_out_late_says_so(
     app: Flask, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue(webhook(peer))
     real = clock.now
-    monkeypatch.setattr(clock, "now", lambda: real() + timedelta(hours=2))
-    dispatcher = Dispatcher(app, most_threads=4)
-    dispatcher.start()
-    [request] = peer.wait(1)
-    assert dispatcher.stop(10)
-    assert "Delayed by 2 h 00 min" in request.body.decode()
+    said = []
+    for minutes in (4, 5, 120):
+        monkeypatch.setattr(clock, "now", real)
+        queue(webhook(peer))
+        ahead = timedelta(minutes=minutes)
+        monkeypatch.setattr(clock, "now", lambda ahead=ahead: real() + ahead)
+        dispatcher = Dispatcher(app, most_threads=4)
+        dispatcher.start()
+        said.append(peer.wait(len(said) + 1)[-1].body.decode())
+        assert dispatcher.stop(10)
+    assert "Delayed" not in said[0]
+    assert "Delayed by 5 min" in said[1]
+    assert "Delayed by 2 h 00 min" in said[2]
 
 
 def test_an_attempt_that_does_not_end_is_left_behind(
