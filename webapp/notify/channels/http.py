@@ -185,7 +185,7 @@ def advice_for(troubles: Iterable[Trouble], *signs: str) -> str:
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:
     """Return the server's hint: whole seconds, a fraction, or a date relative to its own clock.
 
-    What is neither, and what lies in the past, is no hint.
+    What is neither, what lies in the past, and what lies more than ten days ahead is no hint.
     """
     raw = headers.get("Retry-After", "").strip()
     seconds = as_seconds(raw)
@@ -195,7 +195,7 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
     if until is None:
         return None
     wait = until - (_date(headers.get("Date", "")) or clock.now())
-    return wait if wait > timedelta(0) else None
+    return wait if timedelta(0) < wait <= timedelta(seconds=_LONGEST_WAIT) else None
 
 
 def as_seconds(value: object) -> timedelta | None:
