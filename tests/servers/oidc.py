@@ -35,6 +35,10 @@ class Provider:
         self.sign_with: RSAKey = self.key
         self.spoil: Callable[[dict[str, Any], dict[str, Any]], None] = lambda _answer, _claims: None
         """Called with the answer that holds the token, and its claims, before it is sent."""
+        self.document: dict[str, Any] = {}
+        """Overrides what /.well-known/openid-configuration says."""
+        self.answer_instead: Callable[[BaseHTTPRequestHandler], None] | None = None
+        """Answers a GET in place of the provider."""
         self.asked: list[dict[str, str]] = []
         """The parameters of each visit to /authorize."""
         self._codes: dict[str, dict[str, str]] = {}
@@ -98,7 +102,9 @@ class Provider:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if self.path == "/.well-known/openid-configuration":
+                if provider.answer_instead:
+                    provider.answer_instead(self)
+                elif self.path == "/.well-known/openid-configuration":
                     issuer = provider.issuer
                     self._answer(
                         {
@@ -107,6 +113,7 @@ class Provider:
                             "token_endpoint": f"{issuer}/token",
                             "jwks_uri": f"{issuer}/jwks",
                             "id_token_signing_alg_values_supported": ["RS256"],
+                            **provider.document,
                         }
                     )
                 elif self.path == "/jwks":

@@ -1,9 +1,12 @@
 """Signing in through an OpenID provider."""
 
 import base64
+import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from webapp.models.user import Role, User
 from webapp.services import second_factor, security_settings, users
 from webapp.services.security_settings import SecuritySettings
 from webapp.services.transaction import reading
+from webapp.web import oidc_client
 
 MARA = "mara@example.org"
 
@@ -248,6 +252,99 @@ def test_a_provider_that_is_away_is_said(app: Flask, provider: Provider, mara: U
     browser = Browser(app)
     browser.get("/login/oidc", 303)
     assert "did not work out" in browser.follow().text
+
+
+# a provider that means harm, or is broken --------------------------------------------------------
+
+
+def test_a_document_of_another_provider_leads_nowhere(
+    app: Flask, provider: Provider, mara: User
+) -> None:
+    provider.document = {"issuer": "https://evil.example"}
+    browser = Browser(app)
+    browser.get("/login/oidc", 303)
+    assert "did not work out" in browser.follow().text
+
+
+def test_a_provider_that_sends_elsewhere_is_not_followed(
+    app: Flask, provider: Provider, mara: User
+) -> None:
+    visits = []
+
+    def send_elsewhere(request: BaseHTTPRequestHandler) -> None:
+        visits.append(request.path)
+        request.send_response(302)
+        request.send_header("Location", f"{provider.issuer}/elsewhere")
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    provider.answer_instead = send_elsewhere
+    Browser(app).get("/login/oidc", 303)
+    assert visits == ["/.well-known/openid-configuration"]
+
+
+def drip(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.end_headers()
+    with contextlib.suppress(OSError):
+        for _ in range(80):
+            request.wfile.write(b" ")
+            time.sleep(0.1)
+
+
+def test_a_provider_that_drips_is_left_in_time(
+    app: Flask, provider: Provider, mara: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc_client, "TIMEOUT", 0.5)
+    provider.answer_instead = drip
+    begin = time.monotonic()
+    Browser(app).get("/login/oidc", 303)
+    assert time.monotonic() - begin < 4
+
+
+def test_a_huge_answer_of_the_provider_is_read_to_its_limit(
+    app: Flask, provider: Provider, mara: User
+) -> None:
+    sent = []
+
+    def flood(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                request.wfile.write(b" " * 1_000_000)
+                sent.append(1)
+
+    provider.answer_instead = flood
+    Browser(app).get("/login/oidc", 303)
+    assert len(sent) < 50
+
+
+def test_visitors_who_wait_for_the_provider_leave_the_pages_to_others(
+    app: Flask, provider: Provider, mara: User
+) -> None:
+    held, ended = threading.Semaphore(0), threading.Event()
+
+    def hold(_request: BaseHTTPRequestHandler) -> None:
+        held.release()
+        ended.wait(20)
+
+    provider.answer_instead = hold
+    waiting = [
+        threading.Thread(target=lambda: Browser(app).get("/login/oidc", 303))
+        for _ in range(oidc_client.AT_ONCE)
+    ]
+    for thread in waiting:
+        thread.start()
+        assert held.acquire(timeout=10)
+    browser = Browser(app)
+    browser.get("/login/oidc", 303)
+    assert "many people" in browser.follow().text
+    ended.set()
+    for thread in waiting:
+        thread.join(20)
+    provider.answer_instead = None
+    assert go_round(Browser(app), provider) == "/runs"
 
 
 def test_the_second_factor_is_asked_for_here_too(

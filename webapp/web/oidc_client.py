@@ -1,28 +1,37 @@
 """The OpenID provider: where to send people, and what its signed answer says.
 
 Authlib does the protocol (state, nonce, PKCE, signature, issuer, audience, times). It is an extra
-and costs 11 MB, so it is imported when somebody signs in by it.
+and costs 11 MB, so it is imported when somebody signs in by it. It calls the provider by our way
+out, with less time: strangers make these calls, too.
 """
 
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from flask import current_app
 from werkzeug.wrappers import Response
 
-from webapp.core.errors import AppError, InvalidError
+from webapp.core.errors import InvalidError
+from webapp.notify.outbound import Outbound, Reach
 from webapp.services.installation import installation
 from webapp.services.oidc_users import Claims
 
 logger = logging.getLogger(__name__)
 
 _KEY: Final = "dbackup_oidc"
-TIMEOUT: Final = 10  # seconds
+TIMEOUT: Final = 10.0  # seconds for all calls of one request
+AT_ONCE: Final = 3  # of the server's 8 threads may wait for the provider
 FAILED: Final = (
     "The sign-in at the provider did not work out. Try again; if it stays so, an admin finds the "
     "reason in the server's log."
 )
+BUSY: Final = "The provider is slow, and many people wait for it. Try again in a moment."
 MISSING: Final = "Signing in through the provider is not installed. Run: make oidc"
+
+_turns: Final = threading.BoundedSemaphore(AT_ONCE)
 
 
 def is_configured() -> bool:
@@ -43,13 +52,12 @@ def send_there(callback: str, *, again: bool) -> Response:
         InvalidError: the provider cannot be asked, or Authlib is not installed.
     """
     more: dict[str, Any] = {"prompt": "login", "max_age": 0} if again else {}
-    try:
-        response: Response = _client().authorize_redirect(callback, **more)
-    except AppError:
-        raise
-    except Exception as error:
-        raise _failure(error) from error
-    return response
+    with _asking() as client:
+        if _is_issuer(client.load_server_metadata().get("issuer")):
+            response: Response = client.authorize_redirect(callback, **more)
+            return response
+        client.server_metadata.clear()  # perhaps it is put right there
+        raise LookupError("the provider's document names another issuer")
 
 
 def claims() -> Claims:
@@ -58,26 +66,49 @@ def claims() -> Claims:
     Raises:
         InvalidError: state, nonce, code, signature, issuer, audience or time is wrong.
     """
-    client = _client()
-    try:
+    with _asking() as client:
         token = client.authorize_access_token()
         if not token.get("id_token"):  # what else an answer says of the person is not signed
             raise LookupError("no ID token")
         found: dict[str, Any] = dict(token["userinfo"])  # of the signed token, with our nonce
-    except Exception as error:
-        raise _failure(error) from error
-    issuer = installation().settings.oidc_issuer or ""
-    if str(found.get("iss", "")).rstrip("/") != issuer:
+    if not _is_issuer(found.get("iss")):
         raise InvalidError(FAILED)
     auth_time = found.get("auth_time")
     return Claims(
-        issuer=issuer,
+        issuer=installation().settings.oidc_issuer or "",
         subject=str(found.get("sub", "")),
         email=str(found.get("email", "")),
         email_verified=found.get("email_verified") is True,
         name=str(found.get("name", "")),
         auth_time=auth_time if isinstance(auth_time, int) else 0,
     )
+
+
+def _is_issuer(name: object) -> bool:
+    return str(name).rstrip("/") == installation().settings.oidc_issuer
+
+
+@contextmanager
+def _asking() -> Iterator[Any]:
+    """Lend the client our way out, to few at once; whatever fails is one refusal.
+
+    Whoever runs the server has named the provider, so it may be in a private network in any case.
+    """
+    client = _client()
+    if not _turns.acquire(blocking=False):
+        raise InvalidError(BUSY)
+    ca_file = installation().settings.ca_file
+    outbound = Outbound(allow_private_networks="all", ca_file=ca_file, total_seconds=TIMEOUT)
+    try:
+        with outbound.lend(Reach.SELF_HOSTED):
+            yield client
+    except Exception as error:
+        # only the kind: its text may hold a code or a token
+        logger.warning("OpenID sign-in failed", extra={"why": type(error).__name__})
+        raise InvalidError(FAILED) from error
+    finally:
+        _turns.release()
+        outbound.close()
 
 
 def _client() -> Any:
@@ -93,6 +124,7 @@ def _make() -> Any:
     except ImportError as error:
         raise InvalidError(MISSING) from error
     settings = installation().settings
+    # time, size and certificates are those of our way out
     return OAuth(current_app).register(
         "oidc",
         client_id=settings.oidc_client_id,
@@ -101,14 +133,6 @@ def _make() -> Any:
         client_kwargs={
             "scope": "openid email profile",
             "code_challenge_method": "S256",
-            "timeout": TIMEOUT,
-            "allow_redirects": False,
-            "verify": str(settings.ca_file) if settings.ca_file else True,
+            "max_redirects": 0,
         },
     )
-
-
-def _failure(error: Exception) -> InvalidError:
-    # only the kind: its text may hold a code or a token
-    logger.warning("OpenID sign-in failed", extra={"why": type(error).__name__})
-    return InvalidError(FAILED)
