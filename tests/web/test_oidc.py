@@ -160,9 +160,18 @@ def test_what_is_not_signed_as_agreed_opens_nothing(
     assert "did not work out" in refused(Browser(app), provider)
 
 
-def test_an_email_that_only_looks_the_same_opens_nothing(app: Flask, provider: Provider) -> None:
-    make_user(role=Role.ADMIN, name="Kay", email="kay@example.org")
-    provider.person["email"] = "\N{KELVIN SIGN}ay@example.org"
+@pytest.mark.parametrize(
+    ("account", "claimed"),
+    [
+        ("kay@example.org", "\N{KELVIN SIGN}ay@example.org"),
+        ("stra\u00dfe@example.org", "strasse@example.org"),
+    ],
+)
+def test_an_email_that_only_looks_the_same_opens_nothing(
+    app: Flask, provider: Provider, account: str, claimed: str
+) -> None:
+    make_user(role=Role.ADMIN, name="Kay", email=account)
+    provider.person["email"] = claimed
     assert "belongs to no account" in refused(Browser(app), provider)
     assert "not the same" in reasons()[0]
 

@@ -80,8 +80,8 @@ def _found(session: Session, claims: Claims, visitor: Visitor) -> tuple[User | N
         if not security_settings.load(session).oidc_create:
             return None, "unknown email"
         user = _created(session, claims, visitor)
-    elif not claims.email.isascii() and claims.email.strip() != user.email:
-        # without regard to case, a Kelvin sign is a k: that is another person's mailbox
+    elif not f"{claims.email}{user.email}".isascii() and claims.email.strip() != user.email:
+        # without regard to case, a Kelvin sign is a k, and ß is ss: that is another's mailbox
         return None, "the email is like an account's, but not the same"
     elif not user.active:
         return None, "account is off"
