@@ -48,6 +48,27 @@ def test_others_are_taken(password: str) -> None:
     assert passwords.problem(password) is None
 
 
+@pytest.mark.parametrize(
+    "password",
+    [
+        "mara@example.org",
+        "MARA.example-org",
+        "Mara Lindqvist",
+        "maralindqvist2026!",
+        "2mara@example.org",
+    ],
+)
+def test_ones_own_name_and_email_are_refused(password: str) -> None:
+    problem = passwords.problem(password, ("mara@example.org", "Mara Lindqvist"))
+    assert "name or email" in (problem or "")
+
+
+def test_a_sentence_with_ones_name_is_taken() -> None:
+    own = ("mara@example.org", "Mara", "")
+    assert passwords.problem("Mara carries quiet boats", own) is None
+    assert passwords.problem("123456-quiet-789012", own) is None
+
+
 def test_eleven_characters_are_too_few_and_twelve_enough() -> None:
     assert "at least 12" in (passwords.problem("fq8#Lm2!xZp") or "")
     assert passwords.problem("fq8#Lm2!xZp0") is None

@@ -123,3 +123,28 @@ def test_a_password_is_reset_by_email_and_ends_sessions(app: Flask) -> None:
 def test_nobody_to_reset_is_said(app: Flask) -> None:
     with pytest.raises(NotFoundError, match=r"nobody@example\.org"):
         users.reset_password("nobody@example.org", PASSWORD)
+
+
+OWN = ("mara@example.org", "Mara Lindqvist")
+
+
+@pytest.mark.parametrize("own", [OWN[0], OWN[1]])
+def test_ones_own_name_and_email_are_no_password_wherever_one_is_set(app: Flask, own: str) -> None:
+    account = Account(name=OWN[1], email=OWN[0], role=Role.ADMIN)
+    origin = Origin(name="x", ip_address="", browser="")
+    setup = {"timezone": "UTC", "code": None, "is_local": True}
+    ways: list[Callable[[], object]] = [
+        lambda: users.create_first_admin(name=OWN[1], email=OWN[0], password=own, **setup),  # type: ignore[arg-type]  # both kinds
+        lambda: users.create(account, own, origin),
+    ]
+    for way in ways:
+        with pytest.raises(InvalidError, match="name or email"):
+            way()
+    mara = make_user(role=Role.ADMIN, name=OWN[1], email=OWN[0])
+    for way in (
+        lambda: users.update(mara.id, account, version=mara.version, password=own),
+        lambda: users.change_password(mara.id, present=PASSWORD, new=own),
+        lambda: users.reset_password(mara.email, own),
+    ):
+        with pytest.raises(InvalidError, match="name or email"):
+            way()

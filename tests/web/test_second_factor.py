@@ -162,6 +162,12 @@ def test_recovery_codes_are_stored_as_hashes_and_the_key_is_sealed(mara: Browser
     assert key not in str(sealed)
 
 
+def test_recovery_codes_are_too_random_to_be_found_by_their_hashes(mara: Browser) -> None:
+    _, codes = set_up(mara)
+    signs = {len(code.replace("-", "")) for code in codes}
+    assert len(second_factor.ALPHABET) ** min(signs) >= 2**112  # OWASP ASVS 5.0, 6.5.2
+
+
 def test_new_recovery_codes_replace_the_old_ones(app: Flask, mara: Browser) -> None:
     _, old = set_up(mara)
     page = mara.post("/profile/second-factor/codes", status=200)

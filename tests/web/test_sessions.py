@@ -181,6 +181,7 @@ def test_what_is_sensitive_asks_again(admin: Browser, later: Callable[[timedelta
     views = admin.app.view_functions
     asking = {name for name, view in views.items() if hasattr(view, "needs_confirmation")}
     assert asking == {
+        *("profile.end_session", "profile.end_sessions"),  # OWASP ASVS 5.0, 7.5.2
         *("settings_config.create", "settings_config.index"),
         *("settings_config.save_plan", "security.save"),
         *("second_factor.disable", "second_factor.enable"),
@@ -192,7 +193,7 @@ def test_what_is_sensitive_asks_again(admin: Browser, later: Callable[[timedelta
     later(timedelta(minutes=11))
     for rule in admin.app.url_map.iter_rules():
         if rule.endpoint in asking:
-            path = str(rule).replace("<int:user_id>", "1")
+            path = str(rule).replace("<int:user_id>", "1").replace("<int:session_id>", "1")
             for method in (rule.methods or set()) & {"GET", "POST"}:
                 admin._open(path, method=method, data=form if method == "POST" else None)
                 assert admin.last.status_code == 303, path

@@ -1,6 +1,7 @@
 """Rules for passwords, and how they are stored."""
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -38,15 +39,27 @@ def rules(password: str, repeated: str | None = None) -> tuple[Rule, ...]:
     return (*found, Rule("Is typed the same way twice", bool(password) and password == repeated))
 
 
-def problem(password: str) -> str | None:
-    """Return in words why this cannot be a password, or None."""
+def problem(password: str, own: Iterable[str] = ()) -> str | None:
+    """Return in words why this cannot be a password, or None; `own` are the person's names."""
     if len(password) < SHORTEST:
         return f"Use at least {SHORTEST} characters. A short sentence is easy to remember."
     if len(password) > LONGEST:
         return f"Use at most {LONGEST} characters."
     if is_common(password):
         return "This password is among those that are tried first. Choose another one."
+    if is_own(password, own):
+        return "This is the person's own name or email, which are tried first. Choose another one."
     return None
+
+
+def is_own(password: str, own: Iterable[str]) -> bool:
+    """Say whether it is one of these names or emails, whatever the signs and digits around."""
+    names = {_letters(part) for name in own for part in (name, name.partition("@")[0])}
+    return _letters(password) in names - {""}
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text.casefold()).strip("0123456789")
 
 
 def is_common(password: str) -> bool:

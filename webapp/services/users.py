@@ -81,7 +81,7 @@ def create_first_admin(
     if setup_code_needed(is_local=is_local) and not setup_code.is_right(code or ""):
         raise InvalidError("This is not the code that the server printed at its start.", "code")
     account = Account(name=name, email=email, role=Role.ADMIN)
-    password_hash = _new_hash(password)
+    password_hash = _new_hash(password, (name, email))
     with transaction() as session:
         _lock(session)
         if session.scalar(select(exists().select_from(User))):
@@ -115,7 +115,7 @@ def create(account: Account, password: str, origin: Origin) -> User:
     Raises:
         InvalidError: the email is taken or wrong, or the password cannot be used.
     """
-    password_hash = _new_hash(password)
+    password_hash = _new_hash(password, (account.name, account.email))
     with transaction() as session:
         user = _add(session, account, password_hash)
         outbox.publish(
@@ -139,7 +139,7 @@ def update(user_id: int, account: Account, *, version: int, password: str = "") 
         ConflictError: it was changed since `version`, or it is the last active admin.
         InvalidError: a value cannot be used.
     """
-    password_hash = _new_hash(password) if password else ""
+    password_hash = _new_hash(password, (account.name, account.email)) if password else ""
     with transaction() as session:
         user = _get(session, user_id)
         if user.version != version:
@@ -209,7 +209,8 @@ def change_password(user_id: int, *, present: str, new: str) -> User:
         TooManyError: too many wrong ones came before.
     """
     proof.demand(user_id, present)
-    return _store_password(user_id, _new_hash(new, field="new"))
+    user = get(user_id)
+    return _store_password(user_id, _new_hash(new, (user.name, user.email), field="new"))
 
 
 def reset_password(email: str, new: str) -> User:
@@ -223,7 +224,7 @@ def reset_password(email: str, new: str) -> User:
         user = session.scalar(select(User).where(User.email_key == email_key(email)))
     if user is None:
         raise NotFoundError(f"Nobody has the email {one_line(email)}.")
-    return _store_password(user.id, _new_hash(new))
+    return _store_password(user.id, _new_hash(new, (user.name, user.email)))
 
 
 def email_key(email: str) -> str:
@@ -267,8 +268,8 @@ def _rename(session: Session, user: User, name: str, email: str) -> None:
     user.name, user.email, user.email_key = name, email, key
 
 
-def _new_hash(password: str, field: str = "password") -> str:
-    problem = passwords.problem(password)
+def _new_hash(password: str, own: tuple[str, str], field: str = "password") -> str:
+    problem = passwords.problem(password, own)
     if problem:
         raise InvalidError(problem, field)
     return passwords.hashed(password)

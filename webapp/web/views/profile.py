@@ -14,6 +14,7 @@ from webapp.web.form import Form, add_error, email_address, tidy, zone_choices
 from webapp.web.limits import attempts
 from webapp.web.login import (
     ask_to_confirm,
+    confirmation_required,
     is_confirmed,
     keep_session,
     person,
@@ -142,6 +143,7 @@ def confirm() -> Response:
 
 
 @bp.post("/sessions/<int:session_id>/end")
+@confirmation_required
 def end_session(session_id: int) -> Response:
     """End one other session of one's own."""
     sessions.end(session_id, person().id)
@@ -149,6 +151,7 @@ def end_session(session_id: int) -> Response:
 
 
 @bp.post("/sessions/end")
+@confirmation_required
 def end_sessions() -> Response:
     """Sign out everywhere else."""
     count = sessions.end_others(person().id, person().session_id)
