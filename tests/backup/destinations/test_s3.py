@@ -14,6 +14,7 @@ import trustme
 from werkzeug.datastructures import MultiDict
 
 from tests.servers.fixtures import server_context
+from tests.servers.raw import RawServer
 from tests.servers.s3 import HOST, S3Server
 from webapp.backup.destinations import s3, s3_upload
 from webapp.backup.destinations.s3 import S3
@@ -165,6 +166,30 @@ def test_what_is_wrong_is_said_in_words(
     with pytest.raises(BackupError, match=words) as caught:
         place(server, **changes).probe()
     assert "tall ships" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "<Size>1</Size><LastModified>2026-01-01T00:00:00Z</LastModified>",
+        "<Key>a</Key><Size>1</Size>",
+        "<Key>a</Key><Size>many</Size><LastModified>2026-01-01T00:00:00Z</LastModified>",
+        "<Key>a</Key><Size>1</Size><LastModified>99999999999999999</LastModified>",
+    ],
+)
+def test_an_answer_without_sense_is_said_in_words(server: S3Server, entry: str) -> None:
+    body = f"<ListBucketResult><Contents>{entry}</Contents></ListBucketResult>".encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with (
+        RawServer([head + body]) as other,
+        pytest.raises(BackupError, match="has no sense"),
+    ):
+        place(server, endpoint=other.url).list()
+
+
+def test_an_endpoint_that_the_library_does_not_take_is_said_in_words(server: S3Server) -> None:
+    with pytest.raises(BackupError, match="has no sense"):
+        place(server, endpoint="http://①.example.org").list()
 
 
 def test_private_networks_can_be_forbidden(server: S3Server) -> None:

@@ -50,6 +50,12 @@ def words(doing: str, config: Mapping[str, Any]) -> Iterator[None]:
         raise BackupError(
             f"Cannot {doing}: the connection was lost or gave nonsense.\n{error}"
         ) from error
+    except (ValueError, KeyError, RuntimeError) as error:
+        # the library's way with an endpoint that is none, and with answers that lack something
+        raise BackupError(
+            f"Cannot {doing}: endpoint, region or what the service answers has no sense.\n"
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _connection(said: str, config: Mapping[str, Any]) -> str:
