@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.http import Peer
 from webapp.core import logs
+from webapp.notify.outbound import Outbound, Reach
 
 
 @pytest.fixture
@@ -44,6 +46,17 @@ def test_credentials_are_masked_in_texts_facts_and_tracebacks(
     except ValueError:
         logging.getLogger("webapp.x").exception("failed at %s", secret, extra={"where": secret})
     assert "SECRETsecret" not in stream.getvalue()
+
+
+def test_libraries_do_not_tell_addresses_even_in_details(stream: io.StringIO, peer: Peer) -> None:
+    logs.configure(logging.DEBUG, stream)
+    way_out = Outbound(allow_private_networks="all", ca_file=None)
+    way_out.request(
+        "GET", f"{peer.url}/ping/a-token", reach=Reach.SELF_HOSTED, headers={}, body=b""
+    )
+    logging.getLogger("webapp").debug("done")
+    assert "done" in stream.getvalue()
+    assert "a-token" not in stream.getvalue()
 
 
 def test_a_traceback_names_our_own_files(stream: io.StringIO) -> None:

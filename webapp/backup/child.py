@@ -29,6 +29,8 @@ TAIL_LINES: Final = 20
 TAIL_LINE_LIMIT: Final = 500  # characters
 POLL_SECONDS: Final = 0.2  # how fast a cancelled run is noticed while the program is silent
 GRACE_SECONDS: Final = 3.0  # for a program to tell its server that it stops
+BARE: Final = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+"""All that a program gets to know of our environment, which may hold our own keys."""
 TIME_LIMIT_SECONDS: Final = 24 * 3600.0
 
 

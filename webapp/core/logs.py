@@ -12,6 +12,9 @@ _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
     "taskName",
 }
 
+_SAY_ADDRESSES: Final = ("urllib3", "botocore", "requests_oauthlib", "oauthlib")
+"""Libraries that, when they are asked for details, tell whole addresses, headers and tokens."""
+
 
 class KeyValueFormatter(logging.Formatter):
     """Writes time, level, logger, text and the facts of `extra` on one line."""
@@ -32,6 +35,8 @@ def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in _SAY_ADDRESSES:
+        logging.getLogger(name).setLevel(max(level, logging.INFO))
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)

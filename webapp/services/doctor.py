@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import exists, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.backup.child import BARE
 from webapp.backup.sources import postgresql_clients
 from webapp.core import clock
 from webapp.core.errors import AppError
@@ -193,6 +194,7 @@ def _is_unsynchronized() -> bool:
             text=True,
             timeout=COMMAND_SECONDS,
             check=True,
+            env=BARE,
         )
     except (OSError, subprocess.SubprocessError):
         return False

@@ -388,16 +388,18 @@ def test_versions_are_read(said: str, version: Version) -> None:
 def test_a_missing_program_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("DBACKUP_SECRET_KEY", "what signs the cookies")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BackupError, match="Install it: apt install mariadb-client"):
         clients.find(clients.DUMP, Version("MariaDB", "10.11.19"))
     old = tmp_path / "mysqldump"
-    old.write_text("#!/bin/sh\necho 'mysqldump  Ver 5.7.1 for Linux'\n")
+    old.write_text(f"#!/bin/sh\necho 'mysqldump  Ver 5.7.1 for Linux'\nexport > {tmp_path}/env\n")
     old.chmod(0o755)
     with pytest.raises(BackupError, match="too old: the server is MySQL 8"):
         clients.find(clients.DUMP, Version("MySQL", "8.0.36"))
     found = clients.find(clients.DUMP, Version("MariaDB", "10.11.19"))
     assert "is a program of MySQL" in clients.notes(found, Version("MariaDB", "10.11.19"))[0]
+    assert "DBACKUP" not in (tmp_path / "env").read_text()
 
 
 def test_options_leave_tables_out_and_others_are_refused(maria: MariaScratch) -> None:

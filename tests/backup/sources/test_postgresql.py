@@ -352,6 +352,19 @@ def _program(folder: Path, version: str) -> None:
     path.chmod(0o755)
 
 
+def test_a_program_that_is_asked_for_its_version_gets_nothing_of_our_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DBACKUP_SECRET_KEY", "what signs the cookies")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(clients, "DEBIAN", tmp_path)
+    program = tmp_path / "pg_dump"
+    program.write_text(f"#!/bin/sh\necho 'pg_dump (PostgreSQL) 15.1'\nexport > {tmp_path}/env\n")
+    program.chmod(0o755)
+    assert str(clients.find("pg_dump", 15)) == "pg_dump 15.1"
+    assert "DBACKUP" not in (tmp_path / "env").read_text()
+
+
 def test_the_nearest_client_that_is_new_enough_is_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

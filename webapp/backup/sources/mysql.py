@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
 from webapp.backup import files, scratch
-from webapp.backup.child import Child, ChildError
+from webapp.backup.child import BARE, Child, ChildError
 from webapp.backup.errors import BackupError
 from webapp.backup.files import CHUNK
 from webapp.backup.progress import Progress
@@ -107,7 +107,7 @@ class Mysql(Source):
                 self.config["database"],
             ]
             end = b""
-            with Child(command, _environment(), progress=progress) as child:
+            with Child(command, BARE, progress=progress) as child:
                 for chunk in child.output():
                     output.write(chunk)
                     end = (end + chunk[-TAIL:])[-TAIL:]
@@ -132,7 +132,7 @@ class Mysql(Source):
                 f"--max-allowed-packet={LARGEST_PACKET}",
                 f"--database={target}",
             ]
-            with Child(command, _environment(), progress=progress, reads=True) as child:
+            with Child(command, BARE, progress=progress, reads=True) as child:
                 _feed(child, input, target)
                 child.end()
 
@@ -202,10 +202,6 @@ def _feed(child: Child, input: Reader, target: str) -> None:
     child.feed(renamed.end())
     if DONE not in end:
         raise BackupError("The artifact is not a whole dump. Restore another backup.")
-
-
-def _environment() -> dict[str, str]:
-    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 
 
 def _quoted(value: str) -> str:

@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Final
 
+from webapp.backup.child import BARE
 from webapp.backup.errors import BackupError
 
 MARIADB: Final = "MariaDB"
@@ -115,6 +116,7 @@ def _installed(name: str) -> Client | None:
             text=True,
             timeout=VERSION_SECONDS,
             check=True,
+            env=BARE,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,11 +1,10 @@
 """PostgreSQL: pg_dump in its custom format, and pg_restore into a new database."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
-from webapp.backup.child import Child, ChildError
+from webapp.backup.child import BARE, Child, ChildError
 from webapp.backup.errors import BackupError
 from webapp.backup.files import CHUNK
 from webapp.backup.progress import Progress
@@ -120,8 +119,7 @@ class Postgresql(Source):
     def _environment(self, database: str) -> dict[str, str]:
         """Return all that the program knows: no argument, thus no process list, holds a secret."""
         env = {
-            "PATH": os.defpath,
-            "LC_ALL": "C.UTF-8",
+            **BARE,
             "PGHOST": self.config["host"],
             "PGPORT": str(self.config["port"]),
             "PGUSER": self.config["user"],

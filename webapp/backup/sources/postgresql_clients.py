@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from webapp.backup.child import BARE
 from webapp.backup.errors import BackupError
 
 DEBIAN: Final = Path("/usr/lib/postgresql")
@@ -91,6 +92,7 @@ def _version(path: Path) -> str | None:
             text=True,
             timeout=VERSION_SECONDS,
             check=True,
+            env=BARE,
         )
     except (OSError, subprocess.SubprocessError):
         return None
