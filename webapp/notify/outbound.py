@@ -30,6 +30,7 @@ from requests.exceptions import (
     Timeout,
 )
 from requests.exceptions import SSLError as LibrarySSLError
+from requests.utils import get_netrc_auth
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, SSLError
@@ -362,14 +363,16 @@ class Outbound:
         """Let `requests` in this thread call within our limits, whoever uses it.
 
         Every connection goes to a judged address and verifies certificates, an answer is read to
-        its limit, and proxies of the environment are not used. All that happens inside has the time
-        of one call; then it is left, in the middle of a library if need be.
+        its limit, and neither proxies nor credentials (netrc) of the environment are used. All that
+        happens inside has the time of one call; then it is left, in the middle of a library if need
+        be.
 
         Raises:
             PermanentError: an address may not be called.
             TransientError: the time is over.
         """
         sessions.HTTPAdapter = _adapter_of_thread  # type: ignore[assignment]  # the only hook
+        sessions.get_netrc_auth = _netrc_of_thread
         with self.call(Reach.SELF_HOSTED if way.proxy else reach) as call:
             loan = Loan(call, self.ssl_context(way), self._watchdog.seconds, way.proxy)
             loan.judge_beyond = lambda url: self._judge_beyond(url, reach)
@@ -647,6 +650,11 @@ def _adapter_of_thread() -> HTTPAdapter:
     """Return what a new session of `requests` calls through: ours where our way out is lent."""
     loan = _current.loan
     return HTTPAdapter() if loan is None else _LentAdapter(loan)
+
+
+def _netrc_of_thread(url: str | bytes, raise_errors: bool = False) -> tuple[str, str] | None:
+    """Return what the server's user has noted for a host; nothing where our way out is lent."""
+    return get_netrc_auth(url, raise_errors) if _current.loan is None else None
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes) -> PreparedRequest:

@@ -6,9 +6,11 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from apprise.manager_plugins import NotificationManager
 from werkzeug.datastructures import MultiDict
 
@@ -145,6 +147,18 @@ def test_redirects_are_not_followed(server: service.Mattermost) -> None:
     with pytest.raises(PermanentError):
         send(channel(server, query="?redirect=yes"))
     assert len(server.requests) == 1
+
+
+def test_credentials_of_the_servers_user_stay_here(
+    server: service.Mattermost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login somebody password something\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    send(channel(server))
+    assert "authorization" not in server.last.headers
+    assert requests.utils.get_netrc_auth(server.url)
+    requests.post(server.url, json={"text": "not through our way out"}, timeout=5)
+    assert "authorization" in server.last.headers
 
 
 def test_certificates_cannot_be_ignored() -> None:
