@@ -3,6 +3,8 @@
 import io
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from tests.backup.conftest import MariaScratch
 from tests.backup.watchers import Collected, Watcher
+from tests.servers.raw import RawServer
 from webapp.backup import scratch as scratch_files
 from webapp.backup.destinations.local import Local
 from webapp.backup.engine import Place, back_up
@@ -18,7 +21,7 @@ from webapp.backup.errors import BackupError, CancelledError
 from webapp.backup.reach import Reach
 from webapp.backup.restore import restore
 from webapp.backup.sources import mysql_clients as clients
-from webapp.backup.sources import mysql_rights
+from webapp.backup.sources import mysql_rights, mysql_server
 from webapp.backup.sources.mysql import Mysql
 from webapp.backup.sources.mysql_clients import Version
 from webapp.backup.sources.mysql_stream import Renamed
@@ -383,6 +386,25 @@ def test_a_dump_changes_the_settings_of_the_new_database_only(size: int) -> None
 )
 def test_versions_are_read(said: str, version: Version) -> None:
     assert clients.parse(said) == version
+
+
+@pytest.mark.parametrize("said", [b"\0" * 100, b"HTTP/1.1 400 Bad\r\n\r\n", b"\x05\0\0\0\x0a5.7"])
+def test_what_is_no_server_is_said_in_words(said: bytes) -> None:
+    with RawServer(greeting=said) as other, pytest.raises(BackupError):
+        _at(other.port).probe()
+
+
+def test_a_server_that_does_not_introduce_itself_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mysql_server, "CONNECT_SECONDS", 0.5)
+    began = time.monotonic()
+    threading.Timer(8, lambda: other.__exit__(None, None, None)).start()
+    with RawServer() as other, pytest.raises(BackupError):
+        _at(other.port).probe()
+    assert time.monotonic() - began < 5
+
+
+def _at(port: int) -> Mysql:
+    return Mysql({"host": "127.0.0.1", "port": port, "database": "shop", "user": "u"}, Reach())
 
 
 def test_a_missing_program_is_named_with_the_command_that_installs_it(

@@ -2,6 +2,7 @@
 
 import contextlib
 import ssl
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 10
 ANSWER_SECONDS: Final = 600
 LONGEST_NAME: Final = 64  # characters
+NO_SERVER: Final = "What answers there is no MySQL or MariaDB server. Check host and port."
 MARKER: Final = "dbackup_restoring"
 """A table that is in a database while it is restored: without renaming, only this shows it."""
 _MARKED: Final = (
@@ -181,21 +183,26 @@ class Server:
     ) -> "pymysql.Connection[Cursor]":
         import pymysql
 
-        return pymysql.connect(
-            host=None if self.is_socket else self.config["host"],
-            port=self.config["port"],
-            unix_socket=self.config["host"] if self.is_socket else None,
-            user=self.config["user"],
-            password=(self.config.get("password") or "").encode(),  # text becomes latin1
-            database=database,
-            charset="utf8mb4",
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=ANSWER_SECONDS,
-            write_timeout=ANSWER_SECONDS,
-            ssl=context,
-            ssl_disabled=context is None,
-            autocommit=True,
-        )
+        try:
+            connection = pymysql.connect(
+                host=None if self.is_socket else self.config["host"],
+                port=self.config["port"],
+                unix_socket=self.config["host"] if self.is_socket else None,
+                user=self.config["user"],
+                password=(self.config.get("password") or "").encode(),  # text becomes latin1
+                database=database,
+                charset="utf8mb4",
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=CONNECT_SECONDS,  # also while it introduces itself
+                write_timeout=ANSWER_SECONDS,
+                ssl=context,
+                ssl_disabled=context is None,
+                autocommit=True,
+            )
+        except (IndexError, struct.error, AssertionError) as error:
+            raise BackupError(NO_SERVER) from error
+        connection._read_timeout = ANSWER_SECONDS  # type: ignore[attr-defined]  # no other way
+        return connection
 
     def _context(self, mode: str) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.config.get("ca_file") or None)
