@@ -93,6 +93,24 @@ def test_names_of_metadata_services_are_refused_unresolved(name: str) -> None:
         network.resolve(name, 80, allow_private=True, seconds=1)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("169.254.169.254.", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518"),
+        *("169.16689662.", "fe80::a9fe:a9fe%nowhere", "::ffff:a9fe:a9fe", "0", "0x0."),
+    ],
+)
+def test_an_address_is_judged_also_where_it_leads_nowhere_from_here(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    def ask(*args: object, **kwargs: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    with pytest.raises(network.BlockedError, match="never called"):
+        network.resolve(host, 80, allow_private=True, seconds=1)
+
+
 def test_a_resolver_that_hangs_does_not_hold_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     end = threading.Event()
 

@@ -551,6 +551,8 @@ def test_names_that_only_the_proxy_knows_are_its_affair(peer: Peer, names: Names
         ("http://0xa9fea9fe/latest", "all"),
         ("http://[::ffff:a9fe:a9fe]/latest", "all"),
         ("http://metadata.google.internal/x", "all"),
+        ("http://169.254.169.254./latest", "all"),
+        ("http://[fe80::a9fe:a9fe%25nowhere]/latest", "all"),
         ("http://10.0.0.1/x", "none"),
     ],
 )

@@ -1,5 +1,6 @@
 """Which addresses may be called, judged after resolution and never by their text."""
 
+import contextlib
 import ipaddress
 import socket
 import threading
@@ -84,7 +85,10 @@ def resolve(host: str, port: int, *, allow_private: bool, seconds: float) -> lis
     """
     if host.rstrip(".").lower() in _NEVER_NAMES:
         raise BlockedError("This name belongs to the metadata service of a cloud provider.")
-    targets = _look_up(host, port, seconds)
+    literal = _literal(host)
+    if literal:  # also one that leads nowhere from here, but perhaps from a proxy
+        judge(literal, allow_private=allow_private)
+    targets = _look_up(literal or host, port, seconds)
     for _, address in targets:
         judge(str(address[0]), allow_private=allow_private)
     return targets
@@ -153,7 +157,7 @@ def _look_up(host: str, port: int, seconds: float) -> list[Target]:
     A thread is left to its fate when the resolver does not answer; it is a daemon and ends when
     the resolver gives up.
     """
-    if _is_literal(host):
+    if _literal(host):
         return _ask(host, port)
     answer: list[list[Target] | BaseException] = []
 
@@ -173,12 +177,19 @@ def _look_up(host: str, port: int, seconds: float) -> list[Target]:
     return answer[0]
 
 
-def _is_literal(host: str) -> bool:
+def _literal(host: str) -> str:
+    """Return the address that a host is by its text, "" when it is a name.
+
+    Some programs take an IPv4 address with a dot at its end for one, so a proxy might.
+    """
+    text = host.rstrip(".")
     try:
-        ipaddress.ip_address(host.partition("%")[0])
+        ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return False
-    return True
+        with contextlib.suppress(OSError, ValueError):
+            return socket.inet_ntoa(socket.inet_aton(text))  # "0x7f.1" and the like
+        return ""
+    return text
 
 
 _NO_SUCH_HOST: Final = frozenset(
