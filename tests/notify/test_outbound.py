@@ -1,6 +1,8 @@
 """The way out: policy, pins, limits, certificates, and what each trouble means."""
 
 import contextlib
+import gc
+import os
 import socket
 import ssl
 import threading
@@ -617,3 +619,40 @@ def test_a_renewed_certificate_is_used_at_once_and_a_broken_one_told(
     own.write_text("no certificate any more")
     with pytest.raises(PermanentError, match="file with the client certificate"):
         through(way_out, peer.url, way)
+
+
+def test_renewed_authorities_of_the_server_are_used_at_once(
+    make_peer: Callable[[str], Peer], ca_file: Path, tmp_path: Path
+) -> None:
+    make_peer("hooks.example.org")
+    known = tmp_path / "authorities.pem"
+    trustme.CA().cert_pem.write_to_path(known)
+    way_out = make("all", known)
+    with pytest.raises(TransientError, match="certificate"):
+        post(way_out, "https://hooks.example.org/x")
+    known.write_bytes(ca_file.read_bytes())
+    assert post(way_out, "https://hooks.example.org/x").status == 200
+
+
+def test_a_certificate_that_is_renewed_each_day_leaves_no_connection_open(
+    authority: trustme.CA, tmp_path: Path, peer: Peer
+) -> None:
+    own, way_out = tmp_path / "client.pem", make()
+    authority.issue_cert("dbackup@example.org").private_key_and_cert_chain_pem.write_to_path(own)
+    for day in range(10):
+        os.utime(own, (day, day))
+        assert through(way_out, peer.url, Way(client_certificate=own)).status == 200
+    gc.collect()
+    assert peer.connections == 10  # never one of another certificate
+    assert len(open_to(peer.port)) == 1
+
+
+def open_to(port: int) -> list[str]:
+    """Return the connections of this process to a port of this machine."""
+    rows = Path("/proc/self/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    theirs = [row.split()[9] for row in rows if row.split()[2].endswith(f":{port:04X}")]
+    mine = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            mine.add(os.readlink(link))
+    return [number for number in theirs if f"socket:[{number}]" in mine]

@@ -301,7 +301,8 @@ class Outbound:
         self._allow_private_networks = allow_private_networks
         self._ca_file = ca_file
         self._watchdog = Watchdog(total_seconds)
-        self._adapters: dict[tuple[Any, ...], _Adapter] = {}
+        self._adapters: dict[tuple[Reach, Way], tuple[object, _Adapter]] = {}
+        """With the files that each was made from."""
         self._lock = threading.Lock()
 
     def request(
@@ -403,7 +404,7 @@ class Outbound:
     def close(self) -> None:
         """Close the connections that are kept for reuse."""
         with self._lock:
-            for adapter in self._adapters.values():
+            for _, adapter in self._adapters.values():
                 adapter.close()
             self._adapters.clear()
 
@@ -414,15 +415,22 @@ class Outbound:
     def _adapter(self, reach: Reach, way: Way) -> "_Adapter":
         """Return the connections for this reach and these certificates, never shared with others.
 
-        Those through a proxy are apart, too: they are judged otherwise.
+        Those through a proxy are apart, too: they are judged otherwise. When a file was renewed,
+        new connections take the place of the old ones.
         """
-        key = (reach, way.proxy, *way.files)
-        found = self._adapters.get(key)
-        if found is None:
-            made = _Adapter(self.ssl_context(way))
-            with self._lock:
-                found = self._adapters.setdefault(key, made)
-        return found
+        key, files = (reach, way), (_pem(self._ca_file), *way.files)
+        known = self._adapters.get(key)
+        if known is not None and known[0] == files:
+            return known[1]
+        made = _Adapter(self.ssl_context(way))
+        with self._lock:
+            known = self._adapters.get(key)
+            if known is not None and known[0] == files:  # another thread was faster
+                return known[1]
+            self._adapters[key] = files, made
+        if known is not None:
+            known[1].close()
+        return made
 
 
 @lru_cache(maxsize=16)
