@@ -4,11 +4,15 @@
     if form.validate():
         config = form.merged(stored)
 
-`stored` is the opened configuration of what is edited ({} for something new).
+`stored` is the opened configuration of what is edited ({} for something new). Secrets are
+write-only: one that is left blank keeps the stored value, the box `<field name>-clear` removes an
+optional one, and no field ever renders a secret. `SomeForm.resolved(config)` replaces references
+(`env:NAME`, `file:/path`) by what they refer to.
 """
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from markupsafe import Markup
@@ -84,15 +88,29 @@ def is_less_safe(
 
 
 class SecretField(PasswordField):
-    """A secret: never echoed; left blank, the stored one stays; a box clears an optional one."""
+    """A secret: never echoed; left blank, the stored one stays; a box clears an optional one.
+
+    After construction `data` is what was typed (None: nothing). `is_stored` says whether a value
+    is there already, `is_cleared` whether the person asked to remove it, and `hint` what may be
+    shown of the stored value.
+    """
 
     limit = LONGEST_SECRET
     """In characters."""
 
-    def __init__(self, label: str | None = None, *, required: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        label: str | None = None,
+        *,
+        required: bool = False,
+        missing: str = "Enter it.",
+        **kwargs: Any,
+    ) -> None:
+        """`missing` is the message for a required secret that was not entered."""
         kwargs.setdefault("description", REFERENCE_HELP)
         super().__init__(label, **kwargs)
         self.is_required = required
+        self._missing = missing
         self.is_stored = False
         self.is_cleared = False
         self.hint = ""
@@ -126,23 +144,37 @@ class SecretField(PasswordField):
     def pre_validate(self, form: Any) -> None:
         """Demand a required value, and check the form of a reference."""
         if self.data is None:
-            if self.is_required and not self.is_stored:
-                raise StopValidation("Enter it.")
-            if self.is_stored and not self.is_cleared and form.asks_again_for(self.short_name):
-                raise StopValidation(ENTER_AGAIN)
+            self.check_kept(form)
             return
         if len(self.data) > self.limit or "\0" in self.data:
             raise StopValidation(f"Enter at most {self.limit} characters.")
-        if is_reference(self.data) and not _REFERENCE.fullmatch(self.data):
-            raise StopValidation(
-                "Write a reference as env:NAME (a variable of the server) or file:/path/to/file."
-            )
+        if is_reference(self.data):
+            check_reference(self.data)
+
+    def check_kept(self, form: Any) -> None:
+        """Refuse that nothing is left of a required value, and that a stored one goes to another
+        server than it was entered for.
+        """
+        kept = self.is_stored and not self.is_cleared
+        if self.is_required and not kept:
+            raise StopValidation(self._missing)
+        if kept and form.asks_again_for(self.short_name):
+            raise StopValidation(ENTER_AGAIN)
 
     def kept(self, stored: object) -> str:
         """Return the value to store: the typed one, nothing when cleared, else the stored one."""
         if self.data:
             return self.data
         return stored if isinstance(stored, str) and not self.is_cleared else ""
+
+    @classmethod
+    def resolved(cls, value: str) -> str:
+        """Return the secret with references replaced.
+
+        Raises:
+            SecretError: a reference leads nowhere.
+        """
+        return resolve(value)
 
 
 class _BlankArea:
@@ -161,7 +193,7 @@ class SecretTextField(SecretField):
 
 
 class ConfigForm(Form):
-    """The configuration of one type of source or destination."""
+    """The configuration of one type: its schema, its checks, its help texts."""
 
     bound_to: ClassVar[tuple[str, ...]] = ()
     """Fields that say who gets the secrets: when one changes, secrets must be entered again."""
@@ -181,24 +213,25 @@ class ConfigForm(Form):
     ) -> None:
         """`fresh` names secrets of `stored` that were typed in this very form a moment ago."""
         super().__init__(formdata, data=data, **kwargs)
-        self._before = dict(stored or {})
+        self.stored = dict(stored or {})
         self._fresh = frozenset(fresh)
         for field in self:
             if isinstance(field, SecretField):
-                field.attach((stored or {}).get(field.short_name))
+                field.attach(self.stored.get(field.short_name))
 
     def asks_again_for(self, name: str) -> bool:
         """Say whether this stored secret must be entered again, because it would go elsewhere."""
         if name in self._fresh or name in self.stays_here:
             return False
-        return has_moved(self, self._before, self.bound_to) or is_less_safe(
-            self, self._before, self.protected_by
+        others = [other for other in self.bound_to if other != name]
+        return has_moved(self, self.stored, others) or is_less_safe(
+            self, self.stored, self.protected_by
         )
 
     @classmethod
     def secret_fields(cls) -> tuple[str, ...]:
         """Return the names of the fields whose values are secret."""
-        return tuple(field.short_name for field in cls() if isinstance(field, SecretField))
+        return tuple(_secret_fields(cls))
 
     @classmethod
     def shown(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,15 +246,28 @@ class ConfigForm(Form):
         Raises:
             SecretError: a reference leads nowhere.
         """
-        secret = cls.secret_fields()
+        secret = _secret_fields(cls)
         return {
-            key: resolve(value) if key in secret and isinstance(value, str) else value
+            key: secret[key].resolved(value) if key in secret and isinstance(value, str) else value
             for key, value in config.items()
         }
 
     def merged(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Return the configuration to store: what was entered, and the secrets that are kept."""
         return {field.short_name: _value(field, stored) for field in self}
+
+
+@lru_cache(maxsize=64)  # making a form for each message would cost more than sending it
+def _secret_fields(form: type[ConfigForm]) -> Mapping[str, type[SecretField]]:
+    return {field.short_name: type(field) for field in form() if isinstance(field, SecretField)}
+
+
+def check_reference(value: str) -> None:
+    """Check the form of a reference to a secret; what it refers to is read when it is used."""
+    if not _REFERENCE.fullmatch(value):
+        raise StopValidation(
+            "Write a reference as env:NAME (a variable of the server) or file:/path/to/file."
+        )
 
 
 def _value(field: Field, stored: Mapping[str, Any]) -> Any:

@@ -1,35 +1,22 @@
-"""Fields that channel forms share, and the form that they are put in.
+"""Fields that channel forms share, and the form that they are put in; see core/form_fields.py.
 
-How a page uses a channel form:
-
-    form = channel_type.form(request.form, data=shown, stored=stored)
-    if form.validate():
-        config = form.merged(stored)
-
-`stored` is the opened configuration of an existing channel ({} for a new one); `data` is what may
-be shown of it: `channel_type.form.shown(stored)`. Secrets are write-only: a secret left blank
-keeps the stored value, the box `<field name>-clear` removes an optional one, and no field ever
-renders a secret. `channel_type.form.resolved(config)` replaces references (`env:NAME`,
-`file:/path`) by what they refer to; a channel is made from its result.
+A channel is made from what `channel_type.form.resolved(config)` returns.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from wtforms import Field, Form, PasswordField, StringField, TextAreaField
+from wtforms import Field, StringField, TextAreaField
 from wtforms.validators import NumberRange, Optional, StopValidation, ValidationError
 from wtforms.widgets import TextArea
 
-from webapp.core import text
-from webapp.core.form_fields import ENTER_AGAIN, NumberField, has_moved, is_less_safe
+from webapp.core import form_fields, text
+from webapp.core.form_fields import NumberField, check_reference
 from webapp.core.secrets import is_reference, resolve
 
-_ENV_NAME: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
-_FILE_PATH: Final = re.compile(r"file:/.+")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _HEADER_VALUE_LIMIT: Final = 1000
@@ -38,55 +25,30 @@ _ADDRESS: Final = re.compile(
     r"[^\s@<>()\[\]\\,;:\"\x00-\x1f\x7f]{1,64}@[^\s@<>,;:\"\x00-\x1f\x7f]+"
 )
 ADDRESS_LIMIT: Final = 254
-REFERENCE_HELP: Final = "Stored encrypted. A reference such as env:NAME or file:/path works, too."
 
 Check = Callable[[str], None]
 """Raises ValidationError for a value that cannot be used."""
 
 
-class SecretField(PasswordField):
-    """A value that never comes back to the browser.
-
-    After construction `data` is what was typed (None: nothing). `is_stored` says whether a value
-    is there already, `is_cleared` whether the person asked to remove it, and `hint` what may be
-    shown of the stored value.
-    """
+class SecretField(form_fields.SecretField):
+    """A secret of a channel: checked when it is typed, and hinted at once it is stored."""
 
     def __init__(
         self,
-        label: str | None = None,
+        label: str,
         *,
-        required: bool = False,
         check: Check | None = None,
         hint: Callable[[str], str] | None = None,
         warn: Callable[[str], str] | None = None,
         missing: str = "",
         **kwargs: Any,
     ) -> None:
-        """`missing` is the message for a required secret that was not entered; `warn` says what
-        is strange about a value that is accepted all the same.
-        """
-        kwargs.setdefault("description", REFERENCE_HELP)
-        super().__init__(label, **kwargs)
-        self.is_required = required
-        self.is_stored = False
-        self.is_cleared = False
-        self.hint = ""
+        """`warn` says what is strange about a value that is accepted all the same."""
+        super().__init__(label, missing=missing or f"Enter the {_lower(label)}.", **kwargs)
         self._stored = ""
         self._check = check
         self._describe = hint
         self._warn = warn
-        self._missing = missing
-
-    @property
-    def clear_name(self) -> str:
-        """Return the name of the box that removes an optional secret."""
-        return f"{self.name}-clear"
-
-    @property
-    def can_be_cleared(self) -> bool:
-        """Say whether there is a value that may be removed."""
-        return self.is_stored and not self.is_required
 
     @property
     def warning(self) -> str:
@@ -96,21 +58,10 @@ class SecretField(PasswordField):
 
     def attach(self, stored: object) -> None:
         """Tell the field what is stored."""
-        if not isinstance(stored, str) or not stored:
-            return
-        self.is_stored = True
-        if is_reference(stored):
-            self.hint = stored
-            return
-        self.hint = self._describe(stored) if self._describe else ""
-        self._stored = stored
-
-    def process(
-        self, formdata: Any, data: Any = None, extra_filters: Sequence[Any] | None = None
-    ) -> None:
-        """Take only what was typed; stored values are none of the field's business."""
-        super().process(formdata, None, extra_filters)
-        self.is_cleared = bool(formdata is not None and formdata.getlist(self.clear_name))
+        super().attach(stored)
+        if self.is_stored and not is_reference(stored):
+            self._stored = str(stored)
+            self.hint = self._describe(self._stored) if self._describe else ""
 
     def process_formdata(self, valuelist: list[Any]) -> None:
         """Take what was typed, without white space around it; nothing is no value."""
@@ -119,20 +70,12 @@ class SecretField(PasswordField):
     def pre_validate(self, form: Any) -> None:
         """Accept a kept value or a reference, demand a required value, check a typed one."""
         if self.data is None:
-            kept = self.is_stored and not self.is_cleared
-            if self.is_required and not kept:
-                raise StopValidation(self._missing or f"Enter the {_lower(self.label.text)}.")
             self.check_kept(form)
             raise StopValidation
         if is_reference(self.data):
             check_reference(self.data)
             raise StopValidation
         self.check_value(self.data)
-
-    def check_kept(self, form: Any) -> None:
-        """Refuse that a stored value goes to another server than it was entered for."""
-        if self.is_stored and not self.is_cleared and form.asks_again_for(self.short_name):
-            raise StopValidation(ENTER_AGAIN)
 
     def check_value(self, value: str) -> None:
         """Check a typed value that is not a reference."""
@@ -144,21 +87,6 @@ class SecretField(PasswordField):
             raise
         except ValueError:  # an address that cannot be taken apart, such as http://[
             raise ValidationError("This is no address that can be called.") from None
-
-    def kept(self, stored: object) -> str:
-        """Return the value to store: the typed one, nothing when cleared, else the stored one."""
-        if self.data:
-            return self.data
-        return stored if isinstance(stored, str) and not self.is_cleared else ""
-
-    @classmethod
-    def resolved(cls, value: str) -> str:
-        """Return the secret with references replaced.
-
-        Raises:
-            SecretError: a reference leads nowhere.
-        """
-        return resolve(value)
 
 
 class HeadersField(SecretField):
@@ -278,105 +206,24 @@ class PriorityField(NumberField):
             raise ValueError(self._message) from None
 
 
-class ChannelForm(Form):
-    """The configuration of one channel type: its schema, its checks, its help texts."""
+class ChannelForm(form_fields.ConfigForm):
+    """The configuration of one channel type."""
 
     advanced: ClassVar[tuple[str, ...]] = ()
     """Names of fields that a page may put behind "More options"."""
-    bound_to: ClassVar[tuple[str, ...]] = ()
-    """Fields that say who gets the secrets: when one changes, secrets must be entered again."""
-    protected_by: ClassVar[Mapping[str, Mapping[str, int]]] = {}
-    """Fields that say how secrets travel, and how risky each choice is: a riskier one asks, too."""
-    stays_here: ClassVar[tuple[str, ...]] = ()
-    """Secrets that are never sent."""
-
-    def __init__(
-        self,
-        formdata: Any = None,
-        *,
-        data: Mapping[str, Any] | None = None,
-        stored: Mapping[str, Any] | None = None,
-        fresh: Collection[str] = (),
-        **kwargs: Any,
-    ) -> None:
-        """`fresh` names secrets of `stored` that were typed in this very form a moment ago."""
-        super().__init__(formdata, data=data, **kwargs)
-        self._fresh = frozenset(fresh)
-        for field in self._secrets():
-            field.attach((stored or {}).get(field.short_name))
-        self.stored = dict(stored or {})
-
-    def asks_again_for(self, name: str) -> bool:
-        """Say whether this stored secret must be entered again, because it would go elsewhere."""
-        if name in self._fresh or name in self.stays_here:
-            return False
-        others = [other for other in self.bound_to if other != name]
-        return has_moved(self, self.stored, others) or is_less_safe(
-            self, self.stored, self.protected_by
-        )
-
-    def _secrets(self) -> list[SecretField]:
-        return [field for field in self if isinstance(field, SecretField)]
-
-    @classmethod
-    def secret_fields(cls) -> tuple[str, ...]:
-        """Return the names of the fields whose values are secret."""
-        return tuple(_secret_fields(cls))
-
-    @classmethod
-    def shown(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the stored configuration without its secrets."""
-        hidden = cls.secret_fields()
-        return {key: value for key, value in stored.items() if key not in hidden}
-
-    @classmethod
-    def resolved(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the configuration with every reference to a secret replaced.
-
-        Raises:
-            SecretError: a reference leads nowhere.
-        """
-        secret = _secret_fields(cls)
-        return {
-            key: secret[key].resolved(value) if key in secret and isinstance(value, str) else value
-            for key, value in config.items()
-        }
 
     def config(self) -> dict[str, Any]:
         """Return what was entered, JSON-ready; a secret left blank is empty."""
         return self.merged({})
 
     def merged(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the configuration to store: what was entered, and the secrets that are kept."""
-        entered = {
-            field.short_name: field.kept(stored.get(field.short_name))
-            if isinstance(field, SecretField)
-            else _plain(field)
-            for field in self
-        }
-        return dict(stored) | entered
-
-
-@lru_cache(maxsize=64)  # making a form for each message would cost more than sending it
-def _secret_fields(form: type[ChannelForm]) -> Mapping[str, type[SecretField]]:
-    return {field.short_name: type(field) for field in form()._secrets()}
-
-
-def _plain(field: Field) -> Any:
-    return field.data.strip() if isinstance(field.data, str) else field.data
+        """Return the configuration to store; what another version knows of it stays, too."""
+        return dict(stored) | super().merged(stored)
 
 
 def _lower(label: str) -> str:
     """Return a label for the middle of a sentence; abbreviations stay."""
     return label if label[:2].isupper() else label[:1].lower() + label[1:]
-
-
-def check_reference(value: str) -> None:
-    """Check the form of a reference to a secret; what it refers to is read when it is used."""
-    if not (_ENV_NAME.fullmatch(value) or _FILE_PATH.fullmatch(value)):
-        raise StopValidation(
-            "Write a reference as env:NAME (a variable of the server) or file:/path/to/file."
-        )
 
 
 def check_ca_file(field: Field) -> None:

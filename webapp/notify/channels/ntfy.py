@@ -19,11 +19,11 @@ from wtforms.validators import DataRequired, ValidationError
 
 from webapp.core import clock, network, text
 from webapp.core.buckets import Rate
+from webapp.core.form_fields import REFERENCE_HELP
 from webapp.core.secrets import is_reference
 from webapp.notify import plain, variables
 from webapp.notify.channels.base import Channel, Preview, Receipt, Rendered, Trouble
 from webapp.notify.channels.fields import (
-    REFERENCE_HELP,
     ChannelForm,
     OutboundUrlField,
     PriorityField,
