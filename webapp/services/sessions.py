@@ -14,7 +14,7 @@ from webapp.core.errors import NotFoundError
 from webapp.models.security import UserSession
 from webapp.models.setting import Setting
 from webapp.models.user import User
-from webapp.services import audit, proof
+from webapp.services import audit, own_password
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
 
@@ -158,7 +158,7 @@ def confirm(session_id: int, user_id: int, password: str) -> str:
         InvalidError: this is not the password.
         TooManyError: too many wrong ones came before.
     """
-    proof.demand(user_id, password)
+    own_password.demand(user_id, password)
     return confirmed(session_id)
 
 

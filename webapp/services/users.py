@@ -13,7 +13,7 @@ from webapp.core.errors import ConflictError, InvalidError, NotFoundError
 from webapp.core.text import one_line
 from webapp.models.user import Role, Theme, User
 from webapp.notify.events.user_created import UserCreated
-from webapp.services import outbox, passwords, preferences, proof, setup_code
+from webapp.services import outbox, own_password, passwords, preferences, setup_code
 from webapp.services.installation import installation
 from webapp.services.transaction import reading, transaction
 
@@ -208,7 +208,7 @@ def change_password(user_id: int, *, present: str, new: str) -> User:
         InvalidError: the present password is wrong, or the new one cannot be used.
         TooManyError: too many wrong ones came before.
     """
-    proof.demand(user_id, present)
+    own_password.demand(user_id, present)
     user = get(user_id)
     return _store_password(user_id, _new_hash(new, (user.name, user.email), field="new"))
 
