@@ -135,3 +135,17 @@ def test_who_is_signed_in_behind_a_proxy_with_https_may_upload_a_backup(port: in
     given = ("Content-Length: 300000000", f"Cookie: {signed_in(port, **proxied)}")
     assert status(port, "/restores/upload", *given) == 0  # it waits for the rest
     assert status(port, "/jobs", *given) == 413
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET http://[::1 HTTP/1.1\r\nHost: localhost",
+        f"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: {'9' * 5000}",
+        "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1",
+    ],
+)
+def test_a_head_that_cannot_be_read_is_answered(port: int, head: str) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        assert connection.recv(100).split()[1] == b"400"

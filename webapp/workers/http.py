@@ -97,8 +97,8 @@ def _channel_class(app: Flask) -> type[HTTPChannel]:
         def parse_header(self, header_plus: bytes) -> None:
             try:
                 super().parse_header(header_plus)
-            except ValueError as error:  # an address such as http://[::1/
-                raise ParsingError("Bad URI") from error
+            except ValueError as error:  # it would close the connection without a word
+                raise ParsingError("Malformed request") from error
             if self.path != LARGE_UPLOADS or not _is_signed_in(app, self.headers.get("COOKIE", "")):
                 self.adj = copy.copy(self.adj)
                 self.adj.max_request_body_size = LARGEST_OTHERS
