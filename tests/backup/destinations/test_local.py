@@ -1,3 +1,4 @@
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -153,3 +154,40 @@ def test_strange_files_of_others_do_not_hide_the_backups(local: Local) -> None:
         pass
     os.mkfifo(folder / "pipe")
     assert [entry.key for entry in local.list()] == ["shop/1.gz"]
+
+
+def _linked(local: Local) -> Path:
+    """Let a file and a directory at the destination lead out of it; return where to."""
+    outside = local.root.parent / "outside"
+    for folder in (outside, local.root / "shop"):
+        folder.mkdir(parents=True)
+    (outside / "key.gz").write_text("the server's own")
+    (local.root / "shop" / "1.gz").symlink_to(outside / "key.gz")
+    (local.root / "away").symlink_to(outside)
+    return outside
+
+
+@pytest.mark.parametrize("key", ["shop/1.gz", "away/key.gz"])
+def test_links_do_not_lead_out_of_the_directory(local: Local, key: str) -> None:
+    outside = _linked(local)
+    assert local.list() == ()
+    with pytest.raises(BackupError), local.open_read(key):
+        pass
+    with contextlib.suppress(BackupError):
+        local.delete(key)
+    assert (outside / "key.gz").read_text() == "the server's own"
+
+
+def test_nothing_is_written_where_a_link_leads(local: Local) -> None:
+    outside = _linked(local)
+    with pytest.raises(BackupError, match="leads out of"), local.open_write("away/2.gz"):
+        pass
+    assert [path.name for path in outside.iterdir()] == ["key.gz"]
+
+
+@pytest.mark.timeout(10)  # without an end, otherwise
+def test_a_pipe_is_not_waited_for(local: Local) -> None:
+    local.root.mkdir(exist_ok=True)
+    os.mkfifo(local.root / "1.gz.json")
+    with pytest.raises(BackupError, match="no ordinary file"), local.open_read("1.gz.json"):
+        pass

@@ -82,8 +82,10 @@ class Local(Destination):
         """Open a stored file."""
         doing = f"read {key} in {self.root}"
         with words(doing):
-            file = self._path(key).open("rb")
+            file = open(self._path(key), "rb", opener=_ordinary)  # noqa: SIM115 - below
         with file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BackupError(f"{key} in {self.root} is no ordinary file.")
             yield _LocalReader(file, doing)
 
     def list(self, prefix: str = "") -> tuple[Entry, ...]:
@@ -126,9 +128,9 @@ class Local(Destination):
     def _entries(self) -> Iterator[Entry]:
         for path in self.root.rglob("*"):
             key = path.relative_to(self.root).as_posix()
-            # somebody else's: deleted while we look, a link to itself, a name that is no text
+            # somebody else's: deleted while we look, a link, a name that is no text
             with contextlib.suppress(OSError):
-                status = path.stat()
+                status = path.lstat()
                 if is_key(key) and stat.S_ISREG(status.st_mode):
                     yield Entry(
                         key,
@@ -139,7 +141,16 @@ class Local(Destination):
     def _path(self, key: str) -> Path:
         if not is_key(key):
             raise BackupError(f"{key!r} cannot be the name of a backup.")
-        return self.root.joinpath(*key.split("/"))
+        path = self.root.joinpath(*key.split("/"))
+        real = Path(os.path.realpath(path.parent))
+        if not real.is_relative_to(os.path.realpath(self.root)):
+            raise BackupError(f"{key} leads out of {self.root} by a symbolic link.")
+        return path
+
+
+def _ordinary(path: str, flags: int) -> int:
+    """Open what may be somebody's trap: a link to a secret, a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 class _LocalWriter:
