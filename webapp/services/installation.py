@@ -32,11 +32,12 @@ def install(app: Flask, settings: Settings) -> Installation:
         ),
     )
     app.extensions[_KEY] = made
-    keep_back(_own_files(settings))
+    keep_back(own_files(settings))
     return made
 
 
-def _own_files(settings: Settings) -> list[Path]:
+def own_files(settings: Settings) -> list[Path]:
+    """Return the files that hold keys and accounts."""
     names = ("encryption_keys", "secret_key", "setup_code")
     files = [settings.instance_path / name for name in names]
     if settings.is_sqlite:

@@ -18,7 +18,7 @@ from webapp.core import clock
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError, SecretError
 from webapp.models.job import SourceRow
 from webapp.models.run import Outcome, Restore
-from webapp.services import artifacts, bells, restore_work
+from webapp.services import artifacts, bells, own_places, restore_work
 from webapp.services.artifacts import Artifact, type_label
 from webapp.services.transaction import reading, transaction
 from webapp.services.uploads import Upload
@@ -359,6 +359,7 @@ def check_target(
             replace.check(opened, target)
         else:
             opened.check_target(target)
+        own_places.refuse(opened, target)
     except SecretError as error:
         raise InvalidError(str(error), "source") from error
     except BackupError as error:

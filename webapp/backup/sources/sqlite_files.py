@@ -12,6 +12,7 @@ from webapp.backup.progress import Progress
 
 BUSY_SECONDS: Final = 30.0
 STEPS_BETWEEN_LOOKS: Final = 100_000  # of SQLite's machine; some milliseconds
+LONGEST_NAME: Final = 200  # bytes; file systems take 255, and drafts have longer names
 COMPANIONS: Final = ("-journal", "-wal", "-shm")
 _WORDS: Final = (
     ("not a database", "It is not a SQLite database, or it is encrypted. Check the path."),
@@ -135,6 +136,8 @@ def require_new(target: str) -> Path:
     path = Path(target)
     if not path.is_absolute() or not target.isprintable():
         raise BackupError("Enter the full path of the new file, beginning with a slash.")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise BackupError(f"Use a name of at most {LONGEST_NAME} bytes.")
     for there in (path, *(path.with_name(path.name + suffix) for suffix in COMPANIONS)):
         if os.path.lexists(there):
             raise BackupError(f"{there} exists already. Nothing is overwritten: choose a new name.")
