@@ -28,10 +28,22 @@ def unexpected() -> None:
     raise ZeroDivisionError("first line\nsecond line")
 
 
+@group.command()
+def foreign() -> None:
+    raise NotFoundError("failed to resolve host 'nut77x@db.example.org'")
+
+
+@group.command()
+def strange() -> None:
+    raise ValueError("no service at https://mara:nut77x@db.example.org")
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
         ("expected", "Error: There is no such thing.\n"),
+        ("foreign", "Error: failed to resolve host '***@db.example.org'\n"),
+        ("strange", "Error: ValueError: no service at https://mara:***@db.example.org\n"),
         ("unexpected", "Error: ZeroDivisionError: first line second line\n"),
     ],
 )

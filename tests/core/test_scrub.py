@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from webapp.backup.errors import BackupError
 from webapp.core.errors import PermanentError
 from webapp.core.scrub import conceal, scrub
 from webapp.notify.channels.http import excerpt_of
@@ -146,6 +147,7 @@ def test_every_error_is_scrubbed_before_it_is_stored_or_sent() -> None:
         excerpt_of(answer, ()),
         Recorder(1, ("Dump",)).masked(FOREIGN),
         system_errors.describe(ValueError(FOREIGN)),
+        str(BackupError(FOREIGN)),
     ):
         assert "unKnown-77" not in words
         assert "proxy http://squid:***@proxy.example.org refused" in words

@@ -57,6 +57,16 @@ def test_missing_tables_are_a_problem_with_a_cure(tmp_path: Path) -> None:
     assert "dbackup serve" in finding.advice
 
 
+def test_half_a_password_that_was_taken_for_a_host_is_not_shown(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://dbackup:wal@nut77x@db.invalid/dbackup"
+    app = create_app(make_settings(tmp_path, htmx_url="/static/app.js", database_url=url))
+    with app.app_context():
+        (finding,) = problems("Database")
+        db.engine.dispose()
+    assert "nut77x" not in finding.words
+    assert "failed to resolve host '***@db.invalid'" in finding.words
+
+
 def test_a_lost_key_names_what_it_would_open(app: Flask, tmp_path: Path) -> None:
     make_channel(name="Ops")
     sealer = installation().sealer

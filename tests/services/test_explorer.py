@@ -7,6 +7,7 @@ from flask import Flask
 from sqlalchemy import delete, select
 
 from tests.factories import make_destination, make_job
+from tests.servers.http import Peer
 from tests.services.restoring import items, sqlite_artifact
 from webapp.backup.retention import LOCK
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError
@@ -115,3 +116,24 @@ def test_a_destination_that_does_not_answer_is_said(app: Flask, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     place = make_destination(type="nothing-known", config={"path": str(tmp_path / "file")})
     assert explorer.look(place.id).problem
+
+
+def test_what_a_service_says_is_shown_without_credentials(app: Flask, peer: Peer) -> None:
+    peer.answer(
+        403,
+        b"<Error><Code>AccessDenied</Code><Message>proxy http://squid:unKnown-77@proxy.example.org "
+        b"refused</Message></Error>",
+    )
+    config = {
+        "bucket": "vault",
+        "prefix": "",
+        "endpoint": peer.url,
+        "region": "us-east-1",
+        "access_key": "AK",
+        "secret_key": "tall ships",
+        "addressing": "path",
+        "ca_file": "",
+    }
+    problem = explorer.look(make_destination(type="s3", config=config).id).problem
+    assert "unKnown-77" not in problem
+    assert "proxy http://squid:***@proxy.example.org refused" in problem

@@ -4,6 +4,7 @@ import errno
 from typing import Final
 
 from webapp.core.errors import AppError
+from webapp.core.scrub import scrub
 
 _OS_WORDS: Final = {
     errno.ENOSPC: "The disk is full. Free some space there, then try again.",
@@ -20,10 +21,14 @@ _OS_WORDS: Final = {
 
 
 class BackupError(AppError):
-    """A backup or a restore failed; `step` names where ("Dump"), "" while nobody has said it."""
+    """A backup or a restore failed; `step` names where ("Dump"), "" while nobody has said it.
+
+    It often quotes a server or a program, and ends in pages, forms and command lines as well as in
+    runs: so it loses credentials here, and no reader of it has to think of that.
+    """
 
     def __init__(self, message: str, *, step: str = "") -> None:
-        super().__init__(message)
+        super().__init__(scrub(message))
         self.step = step
 
 

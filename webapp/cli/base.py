@@ -15,6 +15,7 @@ import click
 from flask.cli import with_appcontext
 
 from webapp.core.errors import AppError
+from webapp.core.scrub import scrub
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,12 +28,12 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except AppError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(scrub(str(error))) from error
     except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
     except Exception as error:
         logger.debug("command failed", exc_info=True)
-        text = " ".join(str(error).split())
+        text = scrub(" ".join(str(error).split()))
         raise click.ClickException(f"{type(error).__name__}: {text}"[:400]) from error
 
 

@@ -18,6 +18,7 @@ from webapp.backup.child import BARE
 from webapp.backup.sources import postgresql_clients
 from webapp.core import clock
 from webapp.core.errors import AppError
+from webapp.core.scrub import scrub
 from webapp.core.settings import Settings
 from webapp.models.delivery import EventRow
 from webapp.models.job import SourceRow
@@ -58,7 +59,7 @@ def examine() -> list[Finding]:
             findings += [_named(what, finding) for finding in check()]
         except (AppError, SQLAlchemyError, OSError) as error:
             text = " ".join(str(getattr(error, "orig", None) or error).split())
-            findings.append(Finding(level=Level.PROBLEM, what=what, words=text))
+            findings.append(Finding(level=Level.PROBLEM, what=what, words=scrub(text)))
     return findings
 
 
