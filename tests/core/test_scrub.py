@@ -131,6 +131,56 @@ def test_a_megabyte_takes_fifty_times_as_long_and_no_longer(piece: str) -> None:
     assert time.process_time() - began < 15
 
 
+NAMES = (
+    *("DbPassword", "db-password", "DB_PASS", "PGPASSWORD", "smtpPass", "clientSecret", "apiKey"),
+    *("api-key", "accessToken", "refresh_token", "privateKey", "secretAccessKey", "bot_token"),
+    *("webhookUrl", "sasl.password", "signingSecret", "key_passphrase"),
+)
+VALUES = (
+    *("kT93xPq0LmZv71Rd", "Correct7HorseBattery", "s3cr3t!#_x", "pa$$word9", "x/y+z1==", "grün-9x"),
+    *(
+        "0815-4711",
+        "p(w)d9x",
+        "no-way9",
+        "none.of9",
+        "nullable9",
+        "true9story",
+        "{x}y9z",
+        "emptyNest9",
+    ),
+    *("$ummer19", "%secret9", "[abc9]x", "#hash9tag", "@at9sign", "(par9en)x", "is9xyz", "!bang9x"),
+    *("~til9de", "^car9et", "*star9x", "+pl9us", "?que9ry", "999999", "12345678", "abcd-efgh-9"),
+)
+"""Some begin like what is no secret at all."""
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *(
+            "{n}={v}",
+            "{n}={v} host=db",
+            "({n}={v})",
+            "[{n}={v}, x=1]",
+            "{n}={v},x=1",
+            "{n}={v};x=1",
+        ),
+        *('{n}="{v}"', "f({n}='{v}', port=1)", "{n} = {v}", "{n} => {v}", "('{n}', '{v}')"),
+        *("{n}: {v}", "x failed: {n}: {v}\nnext", "- {n}: {v}", "X-{n}: {v}\nHost: h", "{n}:{v}"),
+        *(
+            '"{n}":"{v}"',
+            '"{n}" : "{v}"',
+            '{{\\"{n}\\":\\"{v}\\"}}',
+            "{{'{n}': '{v}', 'host': 'db'}}",
+        ),
+        *("--{n}={v}", "--{n} {v}", "export {n}={v}", "<{n}>{v}</{n}>", "https://h/x?{n}={v}&x=1"),
+    ],
+)
+def test_no_password_and_no_way_to_write_it_gets_through(form: str) -> None:
+    texts = {form.format(n=name, v=value): value for name in NAMES for value in VALUES}
+    assert [text for text, value in texts.items() if value[1:] in scrub(text)] == []
+
+
 def test_known_secrets_go_too() -> None:
     assert conceal("no route to nightly, pwd=x1", ["nightly"]) == "no route to ***, pwd=***"
 

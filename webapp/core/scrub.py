@@ -26,9 +26,12 @@ _NAMES: Final = (
 _SECRET: Final = (  # with what is put behind such a name
     rf"(?:{_NAMES})(?:[_-]?(?:hint|provided|value|(?:sha)?256|b(?:ase)?64|enc(?:oded|rypted)?))?"
 )
+# of a word: some passwords only begin like one
+_END: Final = r"(?=[\s,;:!?&)\]}\"'`<>]|\\|\.(?!\w)|$)"
 _KEEP: Final = (
-    r"(?!(?:yes|no|none|null|nil|true|false|undefined|unset|empty|redacted)(?![\w-]|\.\w)|\*{3}|\[redacted|<"
-    r"|\{\{?\w*\}|\$(?:\{?[A-Za-z_]|\d\b)|%s|%\(\w+\)s|env:[A-Za-z_]|file:/|[A-Za-z_][\w.]{0,100}\("
+    r"(?!(?:yes|no|none|null|nil|true|false|undefined|unset|empty|redacted|<[\w -]{0,40}>"
+    r"|\{\{?\w*\}\}?|\$(?:\{\w+\}|(?-i:[A-Z_][A-Z\d_]*)|\d+)|%s|%\(\w+\)s)"
+    rf"{_END}|\*{{3}}(?!\w)|\[redacted|env:[A-Za-z_]|file:/"
     r"|A[KS]IA[A-Z0-9]{12,}(?![\w/%]))"  # the name of a key, not the key
 )
 _NO_PORT: Final = r"(?!(?:\d+|\d[^\"'@]{0,6})[\"'])"  # nor one with a slip of the finger
@@ -40,7 +43,8 @@ _PROSE: Final = (
     r"|empty|enter|expired|failed|for|format|from|has|in|incorrect|invalid|is|it|length|malformed"
     r"|flag|mismatch|missing|must|needs?|never|not|of|on|or|please|rejected|required|revoked|should|the"
     r"|option|this|to|too|unable|unauthorized|unexpected|unknown|unsupported|use|via|was|were|will|with"
-    r"|wrong|you|your|on_?success|only|[1-5]\d\d)(?![\w-]|\.\w))"
+    r"|wrong|you|your|on_?success|only|[1-5]\d\d)"
+    rf"(?!&){_END})"
 )
 _BARE: Final = (
     r"""(?:[^\s&"'<>;,)\]}\\]|[&,)\]}](?![\s"'&<>]|[\w.%-]{1,60}=|$)"""
@@ -358,8 +362,8 @@ _COMMANDS: Final[tuple[_RULE, ...]] = (
     (
         ("--",),
         (
-            r"(?im)(--(?:[\w-]{0,30}-)?(?:pass?(?:wor[dt]|wd|phrase)?|token|secret|api-key|secret-key"
-            rf"|oauth2-bearer)(?:[ \t]+|['\"],\s?b?['\"])){_KEEP}{_PROSE}(?![-(])"
+            rf"(?im)(--(?:[\w.-]{{0,40}}{_SECRET}|oauth2-bearer)(?:[ \t]+|['\"],\s?b?['\"]))"
+            rf"{_KEEP}{_PROSE}(?!-|\(\w+\)\s)"
             r"(?:\"[^\"\r\n]*|'[^'\r\n]*|[^\s\"']+)"
         ),
         _FIRST,
@@ -413,7 +417,7 @@ _COMMANDS: Final[tuple[_RULE, ...]] = (
     (
         ("</",),
         (
-            rf"(?is)(<(?:\w+:)?\w{{0,30}}{_SECRET}(?:\s[^<>]{{0,200}})?>(?:<!\[CDATA\[)?){_KEEP}"
+            rf"(?is)(<(?:\w+:)?[\w.-]{{0,30}}{_SECRET}(?:\s[^<>]{{0,200}})?>(?:<!\[CDATA\[)?){_KEEP}"
             r"[^<]{1,4096}(?=</|$)"
         ),
         _FIRST,
@@ -474,7 +478,7 @@ _PAIRS: Final[tuple[_RULE, ...]] = (
         _HINTS,
         (
             rf"(?im)({_SECRET}[\"'\]]{{0,3}}[ \t]{{0,2}}(?:=>|:=|=(?!=))[ \t]{{0,2}})"
-            rf"{_KEEP}(?![brufBRUF]?[\"'\\]|{_QUOTE}|\{{\w+:|\[[\"'{{]){_BARE}"
+            rf"{_KEEP}(?![A-Za-z_]\w*(?:\.\w+)+\(|[brufBRUF]?\\{{0,3}}[\"']|{_QUOTE}|\{{\w+:|\[[\"'{{]){_BARE}"
         ),
         _FIRST,
     ),
@@ -482,7 +486,7 @@ _PAIRS: Final[tuple[_RULE, ...]] = (
         _HINTS,
         (
             rf"(?im)(^[\s>*<|-]{{0,40}}[\w.-]{{0,40}}{_SECRET}[ \t]{{0,2}}:[ \t]{{0,3}})"
-            rf"{_KEEP}{_PROSE}(?![\"'\\])[^\s\"'<>]{{1,4096}}(?=[ \t\r]*$)"
+            rf"{_KEEP}{_PROSE}(?!\\{{0,3}}[\"'])[^\s\"'<>]{{1,4096}}(?=[ \t\r]*$)"
         ),
         _FIRST,
     ),
@@ -490,7 +494,7 @@ _PAIRS: Final[tuple[_RULE, ...]] = (
         _HINTS,
         (
             rf"((?i:{_SECRET})(?: for (?:key )?'[^'\r\n]{{1,200}}')?[ \t]{{0,2}}:[ \t]{{0,3}})"
-            rf"(?i:{_KEEP}{_PROSE})(?![\"'\\]|\{{\w+:|\[[\"'{{])"
+            rf"(?i:{_KEEP}{_PROSE})(?!\\{{0,3}}[\"']|\{{\w+:|\[[\"'{{])"
             rf"(?![a-z]{{1,20}}(?:_[a-z]{{1,20}})+=\S){_ODD}{_BARE}"
         ),
         _FIRST,
