@@ -13,7 +13,7 @@ from tests.factories import make_channel, make_job
 from webapp.core import clock, text
 from webapp.models.delivery import Attempt, Delivery, EventRow, State
 from webapp.notify.events import BY_TYPE
-from webapp.services import delivery_detail, delivery_lines, delivery_log
+from webapp.services import delivery_detail, delivery_lines, delivery_log, rates
 from webapp.services.transaction import reading, transaction
 
 
@@ -251,6 +251,24 @@ def test_a_panel_that_polls_is_left_alone_until_something_changes(viewer: Browse
     assert not panel.has_attr("hx-trigger")
     assert not one(panel, "#panel-title").has_attr("autofocus"), "a poll must not take the focus"
     assert "HX-Push-Url" not in viewer.last.headers
+
+
+def test_a_message_whose_service_asked_for_a_pause_says_so(
+    viewer: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now)
+    row = make_channel(config={"url": "https://hooks.example.org/backup", "method": "POST"})
+    delivery_id = make_delivery(State.QUEUED, channel_id=row.id, next_attempt_at=now)
+    path = f"/deliveries/{delivery_id}"
+    assert "Waiting for its turn" in words(viewer.get(path))
+    with transaction() as session:
+        rates.block(session.connection(), row, now + timedelta(hours=3))
+    shown = words(viewer.get(path))
+    assert "Next try in 3 h Its service asked for a pause." in shown
+    assert "Try 1 in 3 h" in shown
+    now += timedelta(hours=3)
+    assert "Waiting for its turn" in words(viewer.get(path))
 
 
 def test_operators_see_the_message_and_viewers_do_not(operator: Browser, viewer: Browser) -> None:

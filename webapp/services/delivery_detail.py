@@ -9,11 +9,11 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.models.delivery import Attempt, Delivery, EventRow
+from webapp.models.delivery import Attempt, Delivery, EventRow, State
 from webapp.models.job import Job
 from webapp.notify import channels as registry
 from webapp.notify.channels.base import Preview
-from webapp.services import delivery_lines
+from webapp.services import delivery_lines, rates
 from webapp.services.delivery_lines import COLUMNS, Line
 from webapp.services.delivery_relations import Relation, not_chosen, relations
 from webapp.services.transaction import reading
@@ -68,11 +68,20 @@ class Detail:
     relations: tuple[Relation, ...]
     not_chosen: tuple[str, ...]
     """Channels that there were, and that were not selected for the event."""
+    rests_until: datetime | None = None
+    """Until when a waiting message waits because its service asked for a pause."""
 
     @property
     def mark(self) -> str:
         """Change whenever what is shown changes; a poll that finds it unchanged swaps nothing."""
-        return f"{self.line.state}.{self.line.attempts}.{len(self.others)}"
+        rests = "" if self.rests_until is None else ".rests"
+        return f"{self.line.state}.{self.line.attempts}.{len(self.others)}{rests}"
+
+    @property
+    def next_try_at(self) -> datetime | None:
+        """When it is tried next, as far as that is known."""
+        moments = (self.line.next_attempt_at, self.rests_until)
+        return max((moment for moment in moments if moment is not None), default=None)
 
 
 def detail(delivery_id: str, *, with_message: bool) -> Detail:
@@ -130,7 +139,16 @@ def detail(delivery_id: str, *, with_message: bool) -> Detail:
             not_chosen=(
                 () if shown.is_test else not_chosen(session, shown.event_id, row.occurred_at)
             ),
+            rests_until=_rests_until(session, shown),
         )
+
+
+def _rests_until(session: Session, shown: Line) -> datetime | None:
+    if shown.channel_id is None or shown.state not in {State.QUEUED, State.RETRYING}:
+        return None
+    until = rates.resting(session).get(shown.channel_id)
+    due = shown.next_attempt_at
+    return None if until is None or (due is not None and until <= due) else until
 
 
 def _tries(session: Session, delivery_id: str) -> tuple[Try, ...]:
