@@ -167,6 +167,26 @@ def _browser(app: Flask, column: int) -> Browser:
     return browser
 
 
+def test_what_a_role_may_not_do_is_logged(
+    viewer: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    viewer.get("/jobs")
+    assert caplog.messages == []
+    viewer.post("/settings/security", status=403)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert (
+        record.__dict__
+        | {
+            "user_id": 1,
+            "role": "viewer",
+            "page": "security.save",
+            "address": "127.0.0.1",
+        }
+        == record.__dict__
+    )
+
+
 # whose object it is -----------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Who is signed in, for how long, and which pages need whom."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ from webapp.services.audit import Actor
 from webapp.services.security_settings import SecondFactorFor
 from webapp.web import device
 from webapp.web.htmx import is_htmx
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,6 +116,7 @@ def role_required(role: Role) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             if not may(role):
+                _log_refusal()
                 abort(403)
             return view(*args, **kwargs)
 
@@ -120,6 +124,17 @@ def role_required(role: Role) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return guarded
 
     return decorate
+
+
+def _log_refusal() -> None:
+    user = signed_in_user()
+    facts = {
+        "user_id": user and user.id,
+        "role": user and user.role.value,
+        "page": request.endpoint,
+        "address": request.remote_addr,
+    }
+    logger.warning("a role was not enough", extra=facts)
 
 
 def may(role: Role | str) -> bool:
