@@ -125,6 +125,10 @@ def test_no_page_may_use_what_the_product_does_not_need(browser: Browser) -> Non
         (2, "10.0.0.1, 192.0.2.1, 198.51.100.1", "192.0.2.1"),
         (2, "198.51.100.1", "127.0.0.1"),
         (1, None, "127.0.0.1"),
+        (1, "198.51.100.1:50123", "198.51.100.1"),
+        (1, "[2001:db8::7]:50123", "2001:db8::7"),
+        (1, "[2001:db8::7]", "2001:db8::7"),
+        (1, "2001:db8::7", "2001:db8::7"),
     ],
 )
 def test_only_what_trusted_proxies_added_is_believed(

@@ -1,8 +1,10 @@
 """What every answer says about its own safety, CSRF, proxies, and where scripts come from."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, abort, request
 from flask.sessions import SecureCookieSessionInterface
@@ -22,6 +24,7 @@ UNUSED_FEATURES: Final = (
     *("geolocation", "gyroscope", "hid", "magnetometer", "microphone", "midi", "payment"),
     *("screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
 )
+_ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[\d.]+))(?::\d+)?")
 
 csrf = CSRFProtect()
 
@@ -81,7 +84,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.jinja_env.globals["htmx"] = htmx
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+        inner = _without_port(app.wsgi_app)
+        app.wsgi_app = ProxyFix(inner, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     headers = _headers(htmx)
     # for answers that the server gives before it asks the application (workers/http.py)
     app.config["ANSWER_HEADERS"] = {**headers, "Cache-Control": "no-store"}
@@ -93,6 +97,21 @@ def init_app(app: Flask, settings: Settings) -> None:
         if request.is_secure:
             response.headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
         return _cache(response)
+
+
+def _without_port(application: WSGIApplication) -> WSGIApplication:
+    """Take the port from the visitor's address, which some proxies add to it.
+
+    Otherwise it is no address, and all such visitors share one limit of wrong passwords.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        found = _ADDRESS.fullmatch(environ.get("REMOTE_ADDR", ""))
+        if found:
+            environ["REMOTE_ADDR"] = found["v6"] or found["v4"]
+        return application(environ, start_response)
+
+    return answer
 
 
 def _refuse_what_no_form_sends() -> None:
