@@ -275,6 +275,20 @@ def test_a_document_of_another_provider_leads_nowhere(
     assert "did not work out" in browser.follow().text
 
 
+def test_a_document_that_changes_on_the_way_opens_nothing(
+    app: Flask, provider: Provider, mara: User
+) -> None:
+    browser = Browser(app)
+    browser.get("/login/oidc", 302)
+    answer = provider.authorize(browser.last.location)
+    provider.document = {"issuer": "https://evil.example"}
+    provider.changes = {"iss": "https://evil.example"}
+    app.extensions.pop(oidc_client._KEY)  # as after a new start of the server
+    browser.get(answer, 303)
+    assert browser.last.location == "/login"
+    browser.get("/profile", 303)
+
+
 def test_a_provider_that_sends_elsewhere_is_not_followed(
     app: Flask, provider: Provider, mara: User
 ) -> None:
