@@ -131,6 +131,17 @@ def test_an_email_that_is_not_verified_opens_nothing(
     assert "not verified" in reasons()[0]
 
 
+@pytest.mark.parametrize(
+    "email",
+    ["mara", "", "a b@example.org", "a@example.org\r\nBcc: b@example.org", "a@b.c\0", ["a@b.c"]],
+)
+def test_what_is_no_email_makes_no_account(app: Flask, provider: Provider, email: object) -> None:
+    security_settings.save(SecuritySettings(oidc_create=True))
+    provider.person["email"] = email
+    assert "belongs to no account" in refused(Browser(app), provider)
+    assert len(users.every_user()) == 1
+
+
 def unsigned(answer: dict[str, Any], claims: dict[str, Any]) -> None:
     parts = [{"alg": "none"}, claims]
     coded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts]

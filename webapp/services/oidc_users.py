@@ -73,14 +73,14 @@ def _found(session: Session, claims: Claims, visitor: Visitor) -> tuple[User | N
         return linked, ""
     if not claims.subject or len(claims.subject) > SUBJECT_LIMIT:
         return None, "no subject"
-    if not claims.email_verified or not 0 < len(claims.email) <= EMAIL_LIMIT:
+    if not claims.email_verified or not _is_address(claims.email):
         return None, "the provider has not verified the email"
     user = session.scalar(select(User).where(User.email_key == email_key(claims.email)))
     if user is None:
         if not security_settings.load(session).oidc_create:
             return None, "unknown email"
         user = _created(session, claims, visitor)
-    elif not f"{claims.email}{user.email}".isascii() and claims.email.strip() != user.email:
+    elif not f"{claims.email}{user.email}".isascii() and claims.email != user.email:
         # without regard to case, a Kelvin sign is a k, and ß is ss: that is another's mailbox
         return None, "the email is like an account's, but not the same"
     elif not user.active:
@@ -94,6 +94,11 @@ def _found(session: Session, claims: Claims, visitor: Visitor) -> tuple[User | N
     by = Actor(user.name, user.id, visitor.ip_address)
     audit.note(session, "identity.linked", user.email, after={"issuer": claims.issuer}, by=by)
     return user, ""
+
+
+def _is_address(email: str) -> bool:
+    words = email.split()
+    return words == [one_line(email)] and "@" in email and len(email) <= EMAIL_LIMIT
 
 
 def _linked(session: Session, claims: Claims) -> User | None:

@@ -68,11 +68,11 @@ def claims() -> Claims:
         if not token.get("id_token"):  # what else an answer says of the person is not signed
             raise LookupError("no ID token")
         found: dict[str, Any] = dict(token["userinfo"])  # of the signed token, with our nonce
-    auth_time = found.get("auth_time")
+    email, auth_time = found.get("email"), found.get("auth_time")
     return Claims(
         issuer=installation().settings.oidc_issuer or "",
         subject=str(found.get("sub", "")),
-        email=str(found.get("email", "")),
+        email=email.strip() if isinstance(email, str) else "",
         email_verified=found.get("email_verified") is True,
         name=str(found.get("name", "")),
         auth_time=auth_time if isinstance(auth_time, int) else 0,
