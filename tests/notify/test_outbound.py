@@ -462,6 +462,19 @@ def test_calls_of_many_threads_do_not_mix(way_out: Outbound, peer: Peer) -> None
     assert len({request.body for request in peer.requests}) == 160
 
 
+def test_a_forbidden_address_leaves_a_library_that_swallows_every_error(
+    way_out: Outbound, peer: Peer
+) -> None:
+    with (
+        pytest.raises(PermanentError, match="may not be called"),
+        way_out.lend(Reach.SELF_HOSTED),
+    ):
+        with contextlib.suppress(Exception):
+            requests.post("http://169.254.169.254/latest", timeout=60)
+        requests.post(peer.url, timeout=60)
+    assert peer.requests == []
+
+
 def swallow_errors_and_go_on(way_out: Outbound, peer: Peer) -> None:
     """Do what a library does that knows nothing of our limits."""
     with way_out.lend(Reach.SELF_HOSTED):
@@ -539,6 +552,16 @@ def test_a_channel_goes_through_its_proxy(
         assert len(proxy.asked) == 2
 
 
+def test_a_hosted_service_is_reached_through_a_proxy_of_the_own_network(
+    make_peer: Callable[..., Peer], names: Names, ca_file: Path
+) -> None:
+    hosted = make_peer("hooks.example.org")
+    names.lead("hooks.example.org", "93.184.216.34")
+    with Proxy(hosted.port) as proxy:
+        way = Way(ca_file=ca_file, proxy=proxy.url)
+        assert through(make(), "https://hooks.example.org/x", way, Reach.HOSTED).status == 200
+
+
 def test_names_that_only_the_proxy_knows_are_its_affair(peer: Peer, names: Names) -> None:
     with Proxy(peer.port) as proxy:
         url = "http://far.example.org/x"
@@ -601,9 +624,10 @@ def test_a_service_that_asks_for_a_certificate_gets_the_channel_s(
         names.lead("mutual.example.org", port=peer.port)
         url = "https://mutual.example.org/x"
         with_it = Way(ca_file=ca_file, client_certificate=own)
-        assert through(make(), url, with_it).status == 200
+        way_out = make()
+        assert through(way_out, url, with_it).status == 200
         with pytest.raises(TransientError):  # nobody else's connection is used
-            through(make(), url, Way(ca_file=ca_file))
+            through(way_out, url, Way(ca_file=ca_file))
         assert len(peer.requests) == 1
 
 

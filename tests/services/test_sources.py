@@ -1,11 +1,15 @@
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
+from tests.conftest import make_settings
 from tests.factories import make_job, make_source
 from webapp.core.errors import ConflictError, InvalidError, NotFoundError, SecretError
 from webapp.models.job import SourceRow
+from webapp.services import destinations
 from webapp.services.connections import Values
+from webapp.services.installation import install
 from webapp.services.sources import BOOK, open_source
 from webapp.services.transaction import reading
 
@@ -40,6 +44,20 @@ def test_a_reference_is_read_when_the_source_is_opened(monkeypatch: pytest.Monke
         open_source(row)
     monkeypatch.setenv("SHOP_PASSWORD", "from outside")
     assert open_source(row).secrets == ("from outside",)
+
+
+def test_the_setting_for_private_networks_counts_for_databases_and_destinations(
+    app: Flask, tmp_path: Path
+) -> None:
+    install(app, make_settings(tmp_path, allow_private_networks="none"))
+    source = BOOK.create("postgresql", Values(name="Shop", config=POSTGRES))
+    assert "private network" in BOOK.test(source.id).words
+    config = {"host": "127.0.0.1", "port": 1, "user": "u", "path": "p", "password": "p"}
+    place = destinations.BOOK.create("sftp", Values(name="Far", config=config))
+    assert "private network" in destinations.BOOK.test(place.id).words
+    install(app, make_settings(tmp_path, allow_private_networks="self-hosted"))
+    assert "Nothing answers" in BOOK.test(source.id).words
+    assert "Nothing answers" in destinations.BOOK.test(place.id).words
 
 
 def test_only_secrets_may_be_references(monkeypatch: pytest.MonkeyPatch) -> None:
