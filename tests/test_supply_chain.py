@@ -1,7 +1,10 @@
 """What is installed is pinned by its hash, and each runtime dependency has its reason."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,20 @@ def project() -> dict[str, Any]:
 
 def names(requirements: list[str]) -> set[str]:
     return {re.split(r"[\[<>=!;~ ]", each)[0].lower() for each in requirements}
+
+
+def imported() -> set[str]:
+    """Return the packages whose modules the product imports."""
+    found = set()
+    for path in (ROOT / "webapp").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(str(node.module).partition(".")[0])
+    packages = packages_distributions()
+    foreign = found - sys.stdlib_module_names - {"webapp"}
+    return {packages[name][0].lower().replace("_", "-") for name in foreign}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
@@ -43,9 +60,16 @@ def test_each_runtime_dependency_has_its_reason_and_no_other_is_named() -> None:
     extras = [each for extra in described["optional-dependencies"].values() for each in extra]
     wanted = names(described["dependencies"]) | names(extras)
     assert sorted(named) == sorted(set(named)), "a package stands twice"
-    # these come with others, which are named because the code imports them
     assert wanted <= set(named)
-    assert set(named) - wanted <= {"jinja2", "werkzeug", "setuptools"}
+    # these come with others, and are named because the code imports them
+    assert set(named) - wanted - {"setuptools"} <= imported()
+
+
+def test_each_import_has_its_reason() -> None:
+    """Also what comes with another package: that one may do without it some day."""
+    told = DECISION.read_text(encoding="utf-8")
+    for name in imported():
+        assert re.search(rf"^\|[^|]*\b{re.escape(name)}\b[^|]*\|", told, re.MULTILINE), name
 
 
 def test_each_runtime_dependency_is_used() -> None:
