@@ -1,11 +1,11 @@
 """Numbers in addresses and query strings that any database can hold."""
 
-from typing import Any, Final
+from typing import Any
 
 from flask import Flask, request
 from werkzeug.routing import IntegerConverter
 
-LARGEST: Final = 2**31 - 1  # of an INTEGER in PostgreSQL
+from webapp.core.form_fields import LARGEST
 
 
 class Id(IntegerConverter):

@@ -131,15 +131,11 @@ def _filters(given: Mapping[str, str]) -> Filters:
     state = given.get("state", "")
     return Filters(
         state=state if state in STATES else "",
-        channel_id=_number(given.get("channel", "")),
+        channel_id=number(given.get("channel", "")) or None,
         event_type=given.get("event", "") if given.get("event") in dict(EVENT_TYPES) else "",
-        job_id=_number(given.get("job", "")),
+        job_id=number(given.get("job", "")) or None,
         since=SPANS.get(given.get("period", "")),
     )
-
-
-def _number(value: str) -> int | None:
-    return number(value) or None
 
 
 def _address(endpoint: str, **place: str) -> str:

@@ -12,7 +12,7 @@ from webapp.services.run_history import Filters, RunView
 from webapp.web import htmx
 from webapp.web.filters import reader_zone
 from webapp.web.login import person, role_required
-from webapp.web.numbers import asked as number
+from webapp.web.numbers import asked
 
 bp = Blueprint("runs", __name__, url_prefix="/runs")
 
@@ -26,13 +26,12 @@ def index() -> Response:
 
 
 def _filters() -> Filters:
-    asked = request.args
-    outcome = asked.get("outcome", "")
+    outcome = request.args.get("outcome", "")
     return Filters(
-        job_id=number("job") or None,
+        job_id=asked("job") or None,
         outcome=Outcome(outcome) if outcome in set(Outcome) else None,
-        before=number("before"),
-        after=number("after"),
+        before=asked("before"),
+        after=asked("after"),
     )
 
 
@@ -60,7 +59,7 @@ def progress(run_id: int) -> Response:
     """
     if not htmx.is_htmx():
         return htmx.go(url_for(".show", run_id=run_id))
-    line = number("line")
+    line = asked("line")
     view = run_history.show(run_id, line)
     response = make_response(render_template("runs/_changed.html", view=view, shown_line=line))
     words = _announcement(view, request.args.get("step", ""))
