@@ -1,5 +1,7 @@
 """What a stopped restore says of its target is what the server says of it."""
 
+import socket
+import threading
 from pathlib import Path
 
 from tests.backup.conftest import MariaScratch
@@ -33,6 +35,25 @@ def test_a_server_that_is_away_is_not_guessed_about() -> None:
     said = remains.look(Mysql(config), "shop", overwrite=True)
     assert said.startswith("Whether something is left in shop could not be seen. Nothing answers")
     assert "tall ships" not in said
+
+
+def test_what_a_server_lets_slip_is_not_passed_on() -> None:
+    words = b"\xff\x10\x04Too many connections from postgres://admin:hunter22secret@pool.lan"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def refuse() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(len(words).to_bytes(3, "little") + b"\0" + words)
+
+        answering = threading.Thread(target=refuse)
+        answering.start()
+        port = listening.getsockname()[1]
+        config = {"host": "127.0.0.1", "port": port, "user": "u", "database": "d"}
+        said = remains.look(Mysql(config), "shop", overwrite=True)
+        answering.join()
+    assert "Too many connections" in said
+    assert "hunter22secret" not in said
 
 
 def test_a_file_is_looked_for(tmp_path: Path) -> None:

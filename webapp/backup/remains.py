@@ -4,7 +4,7 @@ from webapp.backup import replace
 from webapp.backup.errors import BackupError
 from webapp.backup.sources.base import Source
 from webapp.backup.sources.mysql import Mysql
-from webapp.core.secrets import mask
+from webapp.core.scrub import conceal
 
 UNTOUCHED = "Nothing had been loaded, so the target is as it was."
 
@@ -19,7 +19,7 @@ def look(source: Source, target: str, *, overwrite: bool) -> str:
                 "next restore."
             )
     except BackupError as error:
-        return f"Whether something is left in {target} could not be seen. " + mask(
+        return f"Whether something is left in {target} could not be seen. " + conceal(
             str(error), source.secrets
         )
     if there and overwrite:
