@@ -26,6 +26,8 @@ class SftpServer:
         """Bytes that may be written before the line breaks."""
         self.leaves_at_rename = False
         """Whether it is away, for good, once a file has got its name."""
+        self.says = ""
+        """Words of its own, for every status that is none of success."""
         self.connections = 0
         self._transports: list[paramiko.Transport] = []
         self._socket = socket.create_server((HOST, 0))
@@ -79,7 +81,7 @@ class SftpServer:
             self.connections += 1
             transport = paramiko.Transport(connection)
             transport.add_server_key(self.host_key)
-            transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, self)
+            transport.set_subsystem_handler("sftp", _Sftp, _Files, self)
             self._transports.append(transport)
             transport.start_server(event=threading.Event(), server=_Door(self))
 
@@ -107,6 +109,12 @@ class _Door(paramiko.ServerInterface):
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return paramiko.OPEN_SUCCEEDED
+
+
+class _Sftp(paramiko.SFTPServer):
+    def _send_status(self, request_number: int, code: int, desc: str | None = None) -> None:
+        said = self.server.says if code != paramiko.SFTP_OK else ""
+        super()._send_status(request_number, code, said or desc)
 
 
 class _Handle(paramiko.SFTPHandle):
@@ -138,6 +146,10 @@ class _Files(paramiko.SFTPServerInterface):
     def __init__(self, server: Any, root: SftpServer) -> None:
         super().__init__(server)
         self._server = root
+
+    @property
+    def says(self) -> str:
+        return self._server.says
 
     def _at(self, path: str) -> Path:
         return self._server.root / self.canonicalize(path).lstrip("/")

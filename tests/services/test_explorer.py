@@ -122,7 +122,7 @@ def test_what_a_service_says_is_shown_without_credentials(app: Flask, peer: Peer
     peer.answer(
         403,
         b"<Error><Code>AccessDenied</Code><Message>proxy http://squid:unKnown-77@proxy.example.org "
-        b"refused</Message></Error>",
+        b"refused, and so is tall ships</Message></Error>",
     )
     config = {
         "bucket": "vault",
@@ -136,4 +136,4 @@ def test_what_a_service_says_is_shown_without_credentials(app: Flask, peer: Peer
     }
     problem = explorer.look(make_destination(type="s3", config=config).id).problem
     assert "unKnown-77" not in problem
-    assert "proxy http://squid:***@proxy.example.org refused" in problem
+    assert "proxy http://squid:***@proxy.example.org refused, and so is ***" in problem

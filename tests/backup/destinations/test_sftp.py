@@ -246,3 +246,10 @@ def test_a_name_that_is_no_text_is_said(server: SftpServer) -> None:
         pass
     with pytest.raises(BackupError, match="not UTF-8"):
         target.list()
+
+
+def test_what_a_server_says_is_told_without_the_password(server: SftpServer) -> None:
+    (server.root / "backups/here/shop").mkdir(parents=True)
+    server.says = "not even with tall ships"
+    with pytest.raises(BackupError, match=re.escape("The server says: not even with ***.")):
+        place(server).delete("shop")

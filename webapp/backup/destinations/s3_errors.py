@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from webapp.backup.errors import BackupError
+from webapp.core.secrets import mask
 
 _CODES: Final = {
     "NoSuchBucket": "There is no bucket {bucket}. Make it first, or check its name.",
@@ -43,12 +44,14 @@ def words(doing: str, config: Mapping[str, Any]) -> Iterator[None]:
         said = error.response.get("Error", {})
         code, message = str(said.get("Code", "")), str(said.get("Message", ""))
         known = _CODES.get(code, "").format_map(config)
-        raise BackupError(f"Cannot {doing}: {known}\n{code}: {message}".strip()) from error
+        quoted = _quoted(f"{code}: {message}", config)
+        raise BackupError(f"Cannot {doing}: {known}\n{quoted}".strip()) from error
     except (botocore.ConnectionError, botocore.HTTPClientError) as error:
-        raise BackupError(f"Cannot {doing}: {_connection(str(error), config)}") from error
+        cure = _connection(_quoted(error, config))
+        raise BackupError(f"Cannot {doing}: {cure}") from error
     except (botocore.BotoCoreError, HTTPError, OSError) as error:
         raise BackupError(
-            f"Cannot {doing}: the connection was lost or gave nonsense.\n{error}"
+            f"Cannot {doing}: the connection was lost or gave nonsense.\n{_quoted(error, config)}"
         ) from error
     except (ValueError, KeyError, RuntimeError) as error:
         # the library's way with an endpoint that is none, and with answers that lack something
@@ -58,7 +61,12 @@ def words(doing: str, config: Mapping[str, Any]) -> Iterator[None]:
         ) from error
 
 
-def _connection(said: str, config: Mapping[str, Any]) -> str:
+def _quoted(said: object, config: Mapping[str, Any]) -> str:
+    """Return what somebody said, who may repeat the secret key."""
+    return mask(str(said), (str(config["secret_key"]),))
+
+
+def _connection(said: str) -> str:
     lowered = said.lower()
     if "certificate" in lowered or "ssl" in lowered:
         cure = (

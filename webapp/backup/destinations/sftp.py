@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from webapp.backup.destinations import probing
 from webapp.backup.destinations.base import Destination, Entry, is_key
 from webapp.backup.destinations.sftp_form import SftpForm
-from webapp.backup.destinations.sftp_session import Session
+from webapp.backup.destinations.sftp_session import SECRETS, Session
 from webapp.backup.errors import BackupError
 from webapp.backup.sources.base import Reader, Writer
 
@@ -43,7 +43,7 @@ class Sftp(Destination):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return password, private key and its passphrase."""
-        values = (self.config.get(name) for name in ("password", "private_key", "passphrase"))
+        values = (self.config.get(name) for name in SECRETS)
         return tuple(str(value) for value in values if value)
 
     def probe(self) -> str:

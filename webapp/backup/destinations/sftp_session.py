@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from webapp.backup.destinations import sftp_keys
 from webapp.backup.errors import BackupError, os_words
 from webapp.backup.reach import Reach
+from webapp.core.secrets import mask
 
 if TYPE_CHECKING:
     import paramiko
 
+SECRETS: Final = ("password", "private_key", "passphrase")
 CONNECT_SECONDS: Final = 10.0
 GREETING_SECONDS: Final = 20.0
 ANSWER_SECONDS: Final = 60.0
@@ -48,7 +50,7 @@ class Session:
         except (paramiko.SSHException, paramiko.SFTPError, EOFError) as error:
             host = self._config["host"]
             raise BackupError(
-                f"Cannot {doing}: the connection to {host} was lost.\n{error}".strip()
+                f"Cannot {doing}: the connection to {host} was lost.\n{self._quoted(error)}".strip()
             ) from error
         except UnicodeDecodeError as error:
             raise BackupError(
@@ -60,7 +62,12 @@ class Session:
                 f"Cannot {doing}: {self._config['host']} does not answer any more."
             ) from error
         except OSError as error:
-            raise BackupError(f"Cannot {doing}: {_words(error)}") from error
+            raise BackupError(f"Cannot {doing}: {self._quoted(_words(error))}") from error
+
+    def _quoted(self, said: object) -> str:
+        """Return what somebody said, who may repeat the credentials."""
+        values = (self._config.get(name) for name in SECRETS)
+        return mask(str(said), (str(value) for value in values if value))
 
     def _client(self) -> "paramiko.SFTPClient":
         import paramiko
