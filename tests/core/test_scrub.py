@@ -108,6 +108,8 @@ def test_what_was_scrubbed_stays_as_it_is(line: str) -> None:
         *("password: |\n ", "password is was to ", "token ", "auth=a", "a.b:12:c:", "?code=aA1"),
         *('<a id="token" ', "<token>", "Header part (", "--a-b-c-token ", '"password": "', "a.b."),
         *("password=&quot;", "\\u0022token\\u0022:", "Private-Lines: 1\naaaa ", "key: ", "' "),
+        *("name: token value: ", "private key aaaaaaaaaaaaaaaaaaaa\n", "api key format ", "ldapx "),
+        *(">token</td><td>", '"name":"token","value":"', 'response="', "token: |\n ", "--token "),
     ],
 )
 def test_no_text_takes_long(piece: str) -> None:

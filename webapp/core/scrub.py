@@ -21,10 +21,13 @@ _NAMES: Final = (
     r"|credentials?|jwt|bearer|sessionid|session[_-]?(?:id|key)|sig|signature|webhook_?url"
     r"|(?:api|app(?:lication)?|access|secret|private|account|encryption|license|routing|integration|auth"
     r"|sharedaccess|gotify|subscription|customer|file)[_-]?key|pass|psk|otp|x-amz-credential"
-    r"|(?:device|user|recovery|one_?time)_?code|code_?verifier|client_?assertion"
+    r"|(?:device|user|recovery|one_?time)_?code|code_?verifier|client_?assertion|(?<![a-z])pw"
+    r"|(?:api|secret|license|routing) key"
+    r"|kennwort|wachtwoord|contrase[ñn]a|mot[ _]de[ _]passe|senha"
 )
 _SECRET: Final = (  # with what is put behind such a name
-    rf"(?:{_NAMES})(?:[_-]?(?:hint|provided|value|(?:sha)?256|b(?:ase)?64|enc(?:oded|rypted)?))?"
+    rf"(?:{_NAMES})(?:[_-]?(?:hint|provided|value|code|confirm(?:ation)?|again|(?:sha)?256"
+    r"|b(?:ase)?64|enc(?:oded|rypted)?))?"
 )
 # of a word: some passwords only begin like one
 _END: Final = r"(?=[\s,;:!?&)\]}\"'`<>]|\\|\.(?!\w)|$)"
@@ -174,6 +177,14 @@ _SHAPES: Final[tuple[_RULE, ...]] = (
         ),
         rf"\1{MASK}\2",
     ),
+    (  # and when the beginning was
+        ("private key",),
+        (
+            r"(?m)(?:(?:^|\\n)[A-Za-z0-9+/=]{16,76}(?=[\r\n]|\\n)[\r\n]*(?:\\r|\\n(?=-))*){1,200}+"
+            r"(?=-----END [A-Z ]{0,40}PRIVATE KEY)"
+        ),
+        rf"{MASK}\n",
+    ),
     (("private-lines",), r"(Private-Lines: \d+)(?:\s+(?!Private-MAC)[\w+/=]+)+", rf"\1\n{MASK}"),
     (("age-secret-key",), r"(?i)(AGE-SECRET-KEY-(?:PQ-)?1)[0-9A-Z]+", _FIRST),
     ((":",), r"(?<![\w-])\d{6,12}:[A-Za-z0-9_-]{30,200}", MASK),
@@ -181,11 +192,11 @@ _SHAPES: Final[tuple[_RULE, ...]] = (
     (
         (
             *("gh", "glpat-", "npm_", "_live_", "dop_v1_", "hvs.", "sg.", "sk-", "aiza", "tk_"),
-            *("glsa_", "key-", "dckr_"),
+            *("glsa_", "key-", "dckr_", "whsec_"),
         ),
         (
             r"\b(?:(?:gh[pousr]_|github_pat_|glpat-|npm_|(?:sk|rk|key)_live_|dop_v1_|hvs\.|glsa_"
-            r"|dckr_pat_)[\w-]{12,}|SG\.[\w-]{8,}\.[\w-]{8,}|sk-[\w-]{20,}|AIza[\w-]{30,}|tk_[a-z0-9]{20,}|key-[\da-z]{32})"
+            r"|dckr_pat_|whsec_)[\w-]{12,}|SG\.[\w-]{8,}\.[\w-]{8,}|sk-[\w-]{20,}|AIza[\w-]{30,}|tk_[a-z0-9]{20,}|key-[\da-z]{32})"
         ),
         MASK,
     ),
@@ -194,6 +205,7 @@ _SHAPES: Final[tuple[_RULE, ...]] = (
         r"\b((?:AC|SK)[\da-f]{32}:|A[KS]IA[A-Z\d]{12,}:)[\w/+-]{20,}",
         _FIRST,
     ),
+    (("response=",), r"(\bresponse=\")[\da-f]{32,128}(?=\")", _FIRST),  # of Digest
     (("ls0tls1crudjti",), r"\bLS0tLS1CRUdJTi[\w+/=]+", MASK),  # -----BEGIN in base64
     # a line of .pgpass
     (
@@ -372,14 +384,15 @@ _COMMANDS: Final[tuple[_RULE, ...]] = (
     (
         (
             *("sshpass", "redis-cli", "docker", "curl", "plink", "pscp", "psftp", "zip", "openssl"),
-            *("login", "keygen"),
+            *("login", "keygen", "ldap"),
         ),
         (
             r"(\b(?:sshpass[ \t]+-p|login[ \t]+\S{1,200}[ \t]+password"
             r"|(?:redis-cli\b[^\r\n]{0,500}?[ \t]-a"
             r"|docker login\b[^\r\n]{0,500}?[ \t]-p|curl\b[^\r\n]{0,500}?[ \t](?:-b|--cookie)"
             r"|(?:plink|pscp|psftp)\b[^\r\n]{0,500}?[ \t]-pw|zip\b[^\r\n]{0,500}?[ \t]-P"
-            r"|ssh-keygen\b[^\r\n]{0,500}?[ \t]-[NP]|openssl\b[^\r\n]{0,500}?[ \t]-[kK]))"
+            r"|ldap\w{1,20}\b[^\r\n]{0,500}?[ \t]-w|ssh-keygen\b[^\r\n]{0,500}?[ \t]-[NP]"
+            r"|openssl\b[^\r\n]{0,500}?[ \t]-[kK]))"
             rf"[ \t]+){_PROSE}(?:'[^'\r\n]*'|\"[^\"\r\n]*\"|\S+)"
         ),
         _FIRST,
@@ -423,6 +436,14 @@ _COMMANDS: Final[tuple[_RULE, ...]] = (
         _FIRST,
     ),
     (
+        ("</",),
+        (
+            rf"(?i)(>[\w .-]{{0,40}}{_SECRET}:?</\w{{1,20}}>\s{{0,20}}<\w{{1,20}}[^<>]{{0,200}}>)"
+            rf"{_KEEP}[^<]{{1,4096}}"
+        ),
+        _FIRST,
+    ),
+    (
         ('="',),
         (
             r"(?is)(<[\w:]{1,60}\s[^<>]{0,300}\b(?:name|key|id)=\""
@@ -435,7 +456,8 @@ _COMMANDS: Final[tuple[_RULE, ...]] = (
 )
 _HINTS: Final = (
     *("pas", "pwd", "psk", "otp", "secret", "token", "key", "sig", "credential", "jwt", "bearer"),
-    *("session", "webhook", "verifier", "assertion"),
+    *("session", "webhook", "verifier", "assertion", "code", "pw", "kennwort", "wachtwoord"),
+    *("contrase", "passe", "senha"),
 )
 # a name of a secret, a sign, and the value: the quotation marks stay, and so does what follows
 _PAIRS: Final[tuple[_RULE, ...]] = (
@@ -499,12 +521,27 @@ _PAIRS: Final[tuple[_RULE, ...]] = (
         ),
         _FIRST,
     ),
+    # the name is a value itself
+    (
+        ("value",),
+        (
+            rf"(?i)(\b(?:name|key|type)[\"']?:[ ]?[\"']?[\w.-]{{0,60}}{_SECRET}[\"']?,?\s{{1,40}}"
+            r"[\"']?value[\"']?:[ ]?[\"']?"
+            rf"|\b(?:name|key|type)\":\"[\w.-]{{0,60}}{_SECRET}\",\"value\":\")"
+            rf"{_KEEP}[^\s\"',}}]{{1,4096}}"
+        ),
+        _FIRST,
+    ),
     # in a sentence: only what a quotation or its own look sets apart from words
     (
-        (" query", " parameter", " with", " value", " set", " given", " was", " is", " to"),
         (
-            rf"(?i)((?:{_SECRET}|api key)[\"'`)]{{0,2}}"
-            r"(?:[ ]+(?:query|parameter|with|value|set|given|was|is|to)){1,6}[ ]+[\"'`]?)"
+            *(" query", " parameter", " with", " value", " set", " given", " was", " is", " to"),
+            *(" received", " expected", " got"),
+        ),
+        (
+            rf"(?i)({_SECRET}[\"'`)]{{0,2}}"
+            r"(?:[:,]?[ ]+(?:query|parameter|with|value|set|given|was|is|to|format|mismatch"
+            r"|received|expected|got)){1,6}:?[ ]+[\"'`]?)"
             rf"{_KEEP}(?-i:{_ODD})[^\s\"'`<>]{{4,4096}}(?=[\"'`\s]|$)"
         ),
         _FIRST,
@@ -512,7 +549,7 @@ _PAIRS: Final[tuple[_RULE, ...]] = (
     (
         _HINTS,
         (
-            rf"(?i)\b((?:{_SECRET}|api key)[\"'`]?[ ]+[\"'`]?)(?!age1|\d{{4}}-\d\d){_KEEP}"
+            rf"(?i)\b({_SECRET}[\"'`]?[ ]+[\"'`]?)(?!age1|\d{{4}}-\d\d){_KEEP}"
             r"(?=[\w+~-]*\d)(?=[\w+~-]*[a-z])[\w+~-]{12,4096}={0,2}(?![\w./:=])"
         ),
         _FIRST,
