@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.browser import PASSWORD, Browser
 from tests.conftest import make_settings
@@ -17,7 +17,7 @@ from webapp.models import db
 from webapp.models.delivery import EventRow
 from webapp.models.user import Role, User
 from webapp.services import preferences, setup_code, users
-from webapp.services.transaction import reading
+from webapp.services.transaction import reading, transaction
 from webapp.web.login import safe_next
 
 SETUP = {
@@ -366,6 +366,12 @@ def test_deactivation_ends_every_session_of_the_account(app: Flask, admin: Brows
     hers.get("/profile", 303)
     users.set_active(vera.id, True)
     hers.get("/profile", 303)
+
+
+def test_an_account_that_is_off_opens_nothing_however_that_came(admin: Browser) -> None:
+    with transaction() as session:  # as by hand in the database: no session was ended
+        session.execute(update(User).values(active=False))
+    admin.get("/profile", 303)
 
 
 def test_a_session_of_a_removed_version_is_nobody(admin: Browser) -> None:
