@@ -18,7 +18,6 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.core.errors import InvalidError
 from webapp.services import oidc_users, preferences, sessions, signing_in
 from webapp.web import htmx, oidc_client, visitor
-from webapp.web.limits import attempts
 from webapp.web.login import (
     ask_for_code,
     renew_session,
@@ -55,7 +54,6 @@ def begin() -> BaseResponse:
 
 
 @bp.get("/callback")
-@attempts
 def callback() -> BaseResponse:
     """Take the provider's answer and begin the session."""
     if not oidc_client.is_configured():
