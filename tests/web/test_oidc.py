@@ -228,6 +228,7 @@ def test_nobody_gets_an_account_unless_it_is_allowed(app: Flask, provider: Provi
         {"iss": "https://evil.example"},
         {"exp": 1_700_000_000},
         {"sub": None},
+        {"sub": "subject\0-1"},
     ],
     ids=lambda changes: "".join(f"{name}={value}" for name, value in changes.items()),
 )

@@ -68,10 +68,12 @@ def claims() -> Claims:
         if not token.get("id_token"):  # what else an answer says of the person is not signed
             raise LookupError("no ID token")
         found: dict[str, Any] = dict(token["userinfo"])  # of the signed token, with our nonce
+        if "\0" in str(found["sub"]):
+            raise LookupError("a subject that no database holds")
     email, auth_time = found.get("email"), found.get("auth_time")
     return Claims(
         issuer=installation().settings.oidc_issuer or "",
-        subject=str(found.get("sub", "")),
+        subject=str(found["sub"]),
         email=email.strip() if isinstance(email, str) else "",
         email_verified=found.get("email_verified") is True,
         name=str(found.get("name", "")),
