@@ -175,6 +175,21 @@ def test_one_address_cannot_guess_at_many_accounts(browser: Browser) -> None:
     assert 200 < int(browser.last.headers["Retry-After"]) <= 301
 
 
+def test_all_that_takes_a_password_or_a_code_counts_together(admin: Browser) -> None:
+    for number in range(TRIES):
+        guess(Browser(admin.app), f"person{number}@example.org", address="127.0.0.1")
+    for path in (
+        "/login",
+        "/login/code",
+        "/setup",
+        "/profile/confirm",
+        "/profile/password",
+        "/profile/second-factor",
+    ):
+        page = admin.post(path, {"present": PASSWORD}, 429)
+        assert "Too many wrong attempts from your address" in page.text, path
+
+
 def test_the_right_password_from_elsewhere_is_let_in_meanwhile(browser: Browser) -> None:
     for number in range(TRIES + 1):
         guess(browser, f"person{number}@example.org")
