@@ -36,6 +36,12 @@ def test_json_is_no_form(browser: Browser, document: str, kind: str) -> None:
         assert send(browser, path, document.encode(), kind) == 415
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/login"])
+def test_a_monitor_may_name_json_where_it_sends_nothing(browser: Browser, path: str) -> None:
+    browser._open(path, method="GET", headers={"Content-Type": "application/json"})
+    assert browser.last.status_code != 415
+
+
 @pytest.mark.parametrize("body", NAMELESS)
 def test_a_part_without_a_name_is_refused(browser: Browser, admin: Browser, body: bytes) -> None:
     kind = "multipart/form-data; boundary=B"

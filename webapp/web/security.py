@@ -120,7 +120,7 @@ def _refuse_what_no_form_sends() -> None:
     JSON has numbers, lists and half characters where fields expect texts; a part may lack its name;
     and for NUL PostgreSQL has no place, whatever the field.
     """
-    if request.is_json:
+    if request.is_json and request.method == "POST":  # monitors name that type on GET, too
         abort(415)
     texts = [request.path, *_values(request.args), *_values(request.form), *request.files]
     if any(text is None or "\0" in text for text in texts):
