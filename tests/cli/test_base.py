@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from webapp.cli.base import Commands, ask_password, show
+from webapp.cli.base import Commands, ask_secret, show
 from webapp.core.errors import NotFoundError
 from webapp.core.settings import PROJECT_ROOT
 
@@ -66,7 +66,8 @@ def test_an_empty_list_says_so_in_words_and_as_json(capsys: pytest.CaptureFixtur
 def test_a_password_is_asked_for_twice_and_not_shown() -> None:
     @click.command()
     def ask() -> None:
-        click.echo(f"[{ask_password(from_stdin=False)}]")
+        typed = ask_secret("Password", from_stdin=False)
+        click.echo(f"[{typed}]")
 
     result = CliRunner().invoke(ask, input="a b c\na b c\n")
     assert result.stdout == "[a b c]\n"
