@@ -1,9 +1,10 @@
 """Wires everything together. Nothing here starts a thread, calls the network or migrates."""
 
 import os
-from typing import Any
+from typing import Any, Final
 
 from flask import Flask
+from sqlalchemy import make_url
 
 from webapp.cli import COMMANDS
 from webapp.core.settings import PROJECT_ROOT, Settings
@@ -12,6 +13,16 @@ from webapp.services import audit_watch, schema
 from webapp.services.installation import install
 from webapp.web import errors, filters, limits, login, menu, numbers, security
 from webapp.web.views import BLUEPRINTS
+
+_PATIENCE: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+"""Seconds (the last: milliseconds) after which a PostgreSQL server that went away without a word is
+given up. The system's own two hours would be two hours without alarms."""
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -53,6 +64,9 @@ def _engine_options(settings: Settings) -> dict[str, Any]:
     # waitress 8 threads, dispatcher, scheduler and 2 runs; each holds a connection for moments
     # parameters stay out of errors: they are what people typed, and hashes of passwords
     # the connection used last is taken first: SQLite keeps the pages that it read for it
-    return {"pool_size": 16, "max_overflow": 16, "hide_parameters": True, "pool_use_lifo": True} | (
-        {} if settings.is_sqlite else {"pool_pre_ping": True}
-    )
+    options = {"pool_size": 16, "max_overflow": 16, "hide_parameters": True, "pool_use_lifo": True}
+    if settings.is_sqlite:
+        return options
+    given = make_url(settings.database_url).query  # the admin knows the network better
+    patience = {name: value for name, value in _PATIENCE.items() if name not in given}
+    return options | {"pool_pre_ping": True, "connect_args": patience}
