@@ -66,3 +66,15 @@ def test_a_version_of_thousands_of_digits_is_not_the_stored_one(admin: Browser) 
     admin.post(f"/channels/{make_channel().id}", version | url, 422)
     admin.post(f"/sources/{make_source().id}", version | place, 422)
     admin.post(f"/jobs/{make_job().id}", version | job, 422)
+
+
+def test_a_form_has_at_most_a_megabyte(browser: Browser, admin: Browser) -> None:
+    """Also where a file may be large: fields are kept in memory, files are not."""
+    plain = b"email=" + b"x" * 1_100_000
+    assert send(browser, "/login", plain, "application/x-www-form-urlencoded") == 413
+    field = b'--B\r\nContent-Disposition: form-data; name="target"\r\n\r\n'
+    parts = field + b"x" * 1_100_000 + b"\r\n--B--\r\n"
+    assert send(admin, "/restores/upload", parts, "multipart/form-data; boundary=B") == 413
+    assert send(admin, "/restores/upload", plain, "application/x-www-form-urlencoded") == 413
+    many = (field + b"x\r\n") * 21 + b"--B--\r\n"
+    assert send(admin, "/restores/upload", many, "multipart/form-data; boundary=B") == 413

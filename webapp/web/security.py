@@ -15,7 +15,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp.core.settings import HTMX_INTEGRITY, PROJECT_ROOT, Settings
 
-LARGEST_FORM_BYTES: Final = 1024 * 1024
+LARGEST_FORM_BYTES: Final = 1024 * 1024  # of a form, or of one field of a form with parts
+MOST_PARTS: Final = 20  # the form for uploads has half as many
 ASSET_SECONDS: Final = 365 * 24 * 3600  # their address changes with their content
 VENDORED_HTMX: Final = "vendor/htmx.min.js"  # put there by `make vendor`
 STRICT_TRANSPORT: Final = "max-age=31536000"  # not for subdomains: they may be somebody else's
@@ -79,7 +80,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     )
     app.session_interface = _Sessions()
     Bootstrap5().init_app(app)
-    app.before_request(_refuse_what_no_form_sends)  # first: the check of tokens trips over it, too
+    app.before_request(_limit_form)  # first: all others read the form
+    app.before_request(_refuse_what_no_form_sends)  # the check of tokens trips over it, too
     csrf.init_app(app)
     app.jinja_env.globals["htmx"] = htmx
     if settings.trusted_proxies:
@@ -112,6 +114,14 @@ def _without_port(application: WSGIApplication) -> WSGIApplication:
         return application(environ, start_response)
 
     return answer
+
+
+def _limit_form() -> None:
+    """Limit what is read into memory: all of a form but the files of one that has parts."""
+    if request.mimetype == "multipart/form-data":
+        request.max_form_parts = MOST_PARTS
+    else:
+        request.max_content_length = LARGEST_FORM_BYTES
 
 
 def _refuse_what_no_form_sends() -> None:
