@@ -303,6 +303,28 @@ def test_a_damaged_file_changes_nothing(change: dict[str, Any]) -> None:
     assert parsed(config_backups.export(None))["channels"] == []
 
 
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("channels", {}),  # a name twice
+        ("sources", {}),
+        ("jobs", {"name": ["a", "b"]}),
+        ("jobs", {"name": "other", "enabled": {"a": 1}}),
+        ("jobs", {"name": "other", "keep_last": 2**70}),
+    ],
+)
+def test_what_no_table_takes_is_refused_in_words(
+    tmp_path: Path, section: str, change: dict[str, Any]
+) -> None:
+    fill()
+    document = parsed(config_backups.export(None))
+    document[section].append(document[section][0] | change)
+    with fresh(tmp_path / "other"):
+        with pytest.raises(InvalidError, match="not a whole"):
+            config_backups.import_(json.dumps(document).encode(), None)
+        assert parsed(config_backups.export(None))["channels"] == []
+
+
 def test_a_type_that_this_version_lacks_is_named() -> None:
     odd = {"name": "pager", "type": "pager", "config": {}, "secret_fields": [], "enabled": True}
     with pytest.raises(InvalidError, match="“pager” is of the type"):

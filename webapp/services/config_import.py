@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import exists, select
+from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from webapp.core.errors import ConflictError, InvalidError
@@ -72,7 +73,11 @@ def write(
     """
     try:
         return _write(session, document, secrets)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except OperationalError:  # the database does not answer: the document is not to blame
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InvalidError(DAMAGED) from error
+    except StatementError as error:  # a name twice, a list where a text belongs
         raise InvalidError(DAMAGED) from error
 
 
