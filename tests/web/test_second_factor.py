@@ -1,5 +1,6 @@
 """The second factor: an authenticator app and recovery codes."""
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +15,17 @@ from tests.browser import Browser
 from tests.conftest import make_settings
 from tests.factories import make_user
 from webapp.core import clock
+from webapp.core.errors import InvalidError
 from webapp.models.delivery import EventRow
 from webapp.models.security import RecoveryCode
 from webapp.models.user import Role, User
-from webapp.services import second_factor, security_settings, users
+from webapp.services import second_factor, security_settings, signing_in, users
 from webapp.services.installation import install
 from webapp.services.security_settings import SecondFactorFor, SecuritySettings
+from webapp.services.sessions import Visitor
 from webapp.services.transaction import reading, transaction
 
+HERE = Visitor(ip_address="192.0.2.1", browser="Firefox")
 MARA = "mara@example.org"
 START = datetime(2026, 11, 17, 9, 0, 5, tzinfo=UTC)
 
@@ -308,3 +312,30 @@ def test_a_recovery_code_signs_in_on_postgresql(postgres_app: Flask) -> None:
     browser = half_way(postgres_app)
     browser.post("/login/code", {"code": codes[0]})
     assert browser.last.location == "/runs"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("by", [second_factor.APP, second_factor.RECOVERY])
+def test_a_code_counts_once_also_at_the_same_time(postgres_app: Flask, by: str) -> None:
+    user = make_user(role=Role.ADMIN, email=MARA)
+    key = second_factor.enrol(user.id).secret
+    codes = second_factor.enable(user.id, pyotp.TOTP(key).now())
+    with transaction() as session:
+        session.get_one(User, user.id).totp_step = 0
+    entered = codes[0] if by == second_factor.RECOVERY else pyotp.TOTP(key).now()
+    ready, answers = threading.Barrier(4), []
+
+    def enter() -> None:
+        with postgres_app.app_context():
+            ready.wait()
+            try:
+                answers.append(signing_in.check_code(user.id, user.session_version, entered, HERE))
+            except InvalidError:
+                answers.append("refused")
+
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(answers) == sorted([by, "refused", "refused", "refused"])

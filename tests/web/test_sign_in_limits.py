@@ -126,6 +126,28 @@ def test_guesses_at_the_same_time_are_no_more_than_one_after_the_other(app: Flas
     assert sorted(answers) == ["InvalidError"] * 5 + ["TooManyError"] * 7
 
 
+@pytest.mark.postgres
+def test_right_passwords_at_the_same_time_are_no_error(postgres_app: Flask) -> None:
+    ready, ended = threading.Barrier(4), []
+
+    def sign_in_again_and_again() -> None:
+        with postgres_app.app_context():
+            ready.wait()
+            for _ in range(60):
+                with transaction() as session:
+                    throttle.attempt(session, "password:1")
+                with transaction() as session:
+                    throttle.passed(session, "password:1")
+        ended.append(1)
+
+    threads = [threading.Thread(target=sign_in_again_and_again) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(ended) == 4
+
+
 def test_another_account_does_not_wait(browser: Browser) -> None:
     make_user(email="vera@example.org")
     for _ in range(6):

@@ -6,6 +6,7 @@ before waits for its own attempts only: nobody can shut somebody else out (see s
 """
 
 import hashlib
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -58,17 +59,12 @@ def wait(failures: int) -> timedelta:
 
 def _row(session: Session, hashed: str) -> Throttle:
     """Return the row, locked until the end of the transaction."""
-    row = session.get(Throttle, hashed, with_for_update=True)
-    if row is not None:
-        return row
     now = clock.now()
-    session.execute(delete(Throttle).where(Throttle.last_at < now - FORGOTTEN_AFTER))
-    try:
-        with session.begin_nested():
-            row = Throttle(key=hashed, failures=0, last_at=now)
-            session.add(row)
-    except IntegrityError:  # another attempt was faster
-        row = session.get_one(Throttle, hashed, with_for_update=True)
+    while (row := session.get(Throttle, hashed, with_for_update=True)) is None:
+        session.execute(delete(Throttle).where(Throttle.last_at < now - FORGOTTEN_AFTER))
+        # another attempt may be faster, and its row be gone again because it was right
+        with suppress(IntegrityError), session.begin_nested():
+            session.add(Throttle(key=hashed, failures=0, last_at=now))
     return row
 
 
