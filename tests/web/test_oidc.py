@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyotp
 import pytest
@@ -21,6 +22,7 @@ from tests.browser import Browser
 from tests.conftest import make_settings
 from tests.factories import make_user
 from tests.servers.oidc import ANOTHER_KEY, CLIENT_ID, CLIENT_SECRET, Provider
+from tests.servers.proxy import Proxy
 from webapp.app import create_app
 from webapp.core.settings import Settings, SettingsError
 from webapp.models import db
@@ -87,6 +89,19 @@ def reasons() -> list[str]:
     with reading() as session:
         found = session.scalars(select(AuditEntry).where(AuditEntry.action == "sign_in.failed"))
         return [str((entry.after or {})["reason"]) for entry in found]
+
+
+def test_the_provider_is_asked_through_the_proxy_of_the_environment(
+    app: Flask, provider: Provider, mara: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Proxy(urlsplit(provider.issuer).port or 0) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        browser = Browser(app)
+        browser.get("/login/oidc", 302)
+        assert proxy.asked
 
 
 def test_a_verified_email_signs_in_as_the_account_with_it(

@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from flask import current_app
+from requests.utils import get_environ_proxies
 from werkzeug.wrappers import Response
 
 from webapp.core.errors import InvalidError
-from webapp.notify.outbound import Outbound, Reach
+from webapp.notify.outbound import Outbound, Reach, Way
 from webapp.services.installation import installation
 from webapp.services.oidc_users import Claims
 
@@ -85,15 +87,20 @@ def claims() -> Claims:
 def _asking() -> Iterator[Any]:
     """Lend the client our way out, to few at once; whatever fails is one refusal.
 
-    Whoever runs the server has named the provider, so it may be in a private network in any case.
+    Whoever runs the server has named the provider, so it may be in a private network in any case,
+    and so has the proxy on the way to it.
     """
     client = _client()
     if not _turns.acquire(blocking=False):
         raise InvalidError(BUSY)
-    ca_file = installation().settings.ca_file
-    outbound = Outbound(allow_private_networks="all", ca_file=ca_file, total_seconds=TIMEOUT)
+    settings = installation().settings
+    outbound = Outbound(
+        allow_private_networks="all", ca_file=settings.ca_file, total_seconds=TIMEOUT
+    )
+    issuer = settings.oidc_issuer or ""
+    proxy = get_environ_proxies(issuer).get(urlsplit(issuer).scheme, "")
     try:
-        with outbound.lend(Reach.SELF_HOSTED):
+        with outbound.lend(Reach.SELF_HOSTED, Way(proxy=proxy)):
             _check_issuer(client)
             yield client
     except Exception as error:

@@ -22,7 +22,7 @@ from tests.notify.samples import (
 )
 from tests.servers.http import Peer
 from webapp.core import clock
-from webapp.core.errors import PermanentError, TransientError
+from webapp.core.errors import PermanentError, SecretError, TransientError
 from webapp.notify import signing
 from webapp.notify.channels.webhook import VARIABLES, Webhook, WebhookForm
 from webapp.notify.message import Message
@@ -308,6 +308,9 @@ def test_references_in_headers_are_replaced_when_the_channel_is_made(
         "headers": f"X-A: env:HOOK_TOKEN\nX-B: file:{tmp_path}/key",
     }
     assert Webhook.form.resolved(config)["headers"] == "X-A: from-env\nX-B: from-file"
+    (tmp_path / "key").write_text("from-file\nX-C: of whoever writes that file\n")
+    with pytest.raises(SecretError, match="X-B has several lines"):
+        Webhook.form.resolved(config)
 
 
 def test_the_summary_shows_the_host_only() -> None:

@@ -14,6 +14,7 @@ from wtforms.validators import NumberRange, Optional, StopValidation, Validation
 from wtforms.widgets import TextArea
 
 from webapp.core import form_fields, text
+from webapp.core.errors import SecretError
 from webapp.core.form_fields import NumberField, check_reference
 from webapp.core.secrets import is_reference, resolve
 
@@ -118,8 +119,16 @@ class HeadersField(SecretField):
 
     @classmethod
     def resolved(cls, value: str) -> str:
-        """Return the lines with the reference in each value replaced."""
-        return "\n".join(f"{name}: {resolve(content)}" for name, content in parse_headers(value))
+        """Return the lines with the reference in each value replaced.
+
+        Raises:
+            SecretError: a reference leads nowhere, or to several lines: those would be headers.
+        """
+        found = [(name, resolve(content).strip()) for name, content in parse_headers(value)]
+        for name, content in found:
+            if len(content.splitlines()) > 1:
+                raise SecretError(f"The secret of the header {name} has several lines.")
+        return "\n".join(f"{name}: {content}" for name, content in found)
 
 
 class OutboundUrlField(StringField):
