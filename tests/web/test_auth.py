@@ -278,6 +278,7 @@ def test_signing_in_starts_a_fresh_session(browser: Browser) -> None:
         ("/users?page=2", "/users?page=2"),
         ("", "/"),
         ("//evil.example", "/"),
+        ("///evil.example", "/"),  # no host to Python, one to browsers
         ("/\\evil.example", "/"),
         ("\\\\evil.example", "/"),
         ("https://evil.example/", "/"),
