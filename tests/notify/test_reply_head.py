@@ -37,6 +37,13 @@ def test_names_values_and_repeated_fields_are_kept() -> None:
     ]
 
 
+def test_a_length_of_thousands_of_digits_is_none() -> None:
+    sent = b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nbody"
+    found = reply_to(sent)
+    assert (found.length, found.will_close) == (None, True)
+    assert found.read() == b"body"
+
+
 def test_a_folded_field_is_one_and_a_line_without_colon_none() -> None:
     assert fields_of(b" odd\r\nA: 1\r\n 2\r\n\t3\r\nnonsense\r\nB: 4\n\n") == [
         ("A", "1 2 3"),

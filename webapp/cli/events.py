@@ -1,11 +1,11 @@
 """dbackup events."""
 
-import json
 from typing import Any
 
 import click
 
 from webapp.cli.base import Commands, as_json_option, fail, in_app, show
+from webapp.core import foreign_json
 from webapp.notify.events import EVENTS
 from webapp.notify.events.channel_test import ChannelTest
 from webapp.services import emitting, notification_settings
@@ -63,7 +63,7 @@ def _facts(data: str | None) -> dict[str, Any] | None:
     if data is None:
         return None
     try:
-        facts = json.loads(data)
+        facts = foreign_json.loads(data)
     except ValueError as error:
         fail(f"--data is not JSON: {error}")
     if not isinstance(facts, dict):

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from webapp import __version__
-from webapp.core import clock, passphrase
+from webapp.core import clock, foreign_json, passphrase
 from webapp.core.errors import InvalidError
 from webapp.notify.events.config_backup import ConfigBackup
 from webapp.services import (
@@ -151,8 +151,8 @@ def _summary(
 
 def _parsed(content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        document = foreign_json.loads(content)
+    except ValueError as error:
         raise InvalidError(NOT_OURS) from error
     if not isinstance(document, dict) or document.get("format") != config_document.FORMAT:
         raise InvalidError(NOT_OURS)

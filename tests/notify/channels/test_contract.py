@@ -1,5 +1,6 @@
 """Every type, every event, every way in which a service answers or does not."""
 
+import contextlib
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from tests.servers.fixtures import server_context
 from tests.servers.http import Peer, Reply
 from tests.servers.names import Names
 from tests.servers.smtp import MailServer
-from webapp.core.errors import PermanentError, TransientError
+from webapp.core.errors import ChannelError, PermanentError, TransientError
 from webapp.notify.channels import BY_TYPE
 from webapp.notify.channels.base import EXCERPT_LIMIT, Receipt
 from webapp.notify.events import EVENTS, Event
@@ -251,6 +252,22 @@ def test_a_huge_reply(
         send(kind, service, message_of(event), way_out)
     assert len(caught.value.excerpt) <= EXCERPT_LIMIT
     assert len(str(caught.value)) <= 500
+
+
+@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("status", [200, 400, 404, 429])
+def test_a_reply_of_brackets_without_end(
+    kind: str, status: int, service_of: MakeService, way_out: Outbound
+) -> None:
+    service = service_of(kind)
+    assert isinstance(service, HttpService)
+    service.peer.answer(status, b"[" * 20_000)
+    if status == 200:
+        with contextlib.suppress(ChannelError):  # some say in the body whether it worked
+            send(kind, service, message_of(EVENTS[0]), way_out)
+    else:
+        with pytest.raises(ChannelError):
+            send(kind, service, message_of(EVENTS[0]), way_out)
 
 
 @every_type

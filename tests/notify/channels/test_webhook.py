@@ -287,6 +287,8 @@ def test_the_form_takes_what_is_right(changes: dict[str, str]) -> None:
         ({"content_type": "text/plain\r\nX: y"}, "content_type"),
         ({"template": '{"t": {{title}}}'}, "template"),
         ({"template": '{"t": "{{titel}}"}'}, "template"),
+        ({"template": "[" * 5000}, "template"),
+        ({"template": "x" * 10_001, "content_type": "text/plain"}, "template"),
         ({"signing_secret": "short"}, "signing_secret"),
         ({"expected_status": "302"}, "expected_status"),
         ({"ca_file": "/there/is/none.pem"}, "ca_file"),

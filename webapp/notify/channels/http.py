@@ -1,7 +1,6 @@
 """Sends over HTTP and sorts answers: delivered, try again, or never."""
 
 import html
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from webapp.core import clock, text
+from webapp.core import clock, foreign_json, text
 from webapp.core.errors import ChannelError, PermanentError, TransientError
 from webapp.core.scrub import conceal
 from webapp.notify import outbound as way_out
@@ -222,8 +221,8 @@ def excerpt_of(answer: Answer, secrets: Iterable[str]) -> str:
 def said_in(answer: Answer) -> Any:
     """Return what a service said in JSON; None when it is none."""
     try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError):  # a thousand brackets are no answer either
+        return foreign_json.loads(answer.body)
+    except ValueError:
         return None
 
 

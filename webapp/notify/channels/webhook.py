@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from wtforms import SelectField, StringField, TextAreaField
 from wtforms.validators import StopValidation, ValidationError
 
-from webapp.core import clock, network
+from webapp.core import clock, foreign_json, network
 from webapp.core.buckets import Rate
 from webapp.core.errors import PermanentError
 from webapp.core.secrets import is_reference
@@ -34,6 +34,8 @@ from webapp.notify.outbound import Answer, Outbound, Reach
 from webapp.notify.shorten import fit, utf8
 
 BODY_LIMIT: Final = 20_000  # bytes of our own body; receivers with small buffers are common
+LONGEST_TEMPLATE: Final = 10_000
+"""In characters. Texts may be a thousand times longer than their variables: 10 MB, once filled."""
 TITLE: Final = 300  # bytes, as all that follow
 TEXT: Final = 4_000
 FIELD_NAME: Final = 100
@@ -237,12 +239,14 @@ class WebhookForm(ChannelForm):
         """Fill the template with hostile values and see whether the result holds."""
         if not (field.data or "").strip():
             return
+        if len(field.data or "") > LONGEST_TEMPLATE:
+            raise ValidationError(f"Use at most {LONGEST_TEMPLATE:,} characters.")
         _check_variables(str(field.data))
         if not variables.is_json(self.content_type.data or ""):
             return
         sample = dict.fromkeys(VARIABLES, HOSTILE) | {"success": False, "test": False, "fields": []}
         try:
-            json.loads(variables.fill(str(field.data), sample, variables.for_json))
+            foreign_json.loads(variables.fill(str(field.data), sample, variables.for_json))
         except ValueError as error:
             place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
             raise ValidationError(
@@ -433,7 +437,7 @@ class Webhook(Channel):
         filled = variables.fill(template, _values(message), variables.escape_for(content_type))
         if variables.is_json(content_type):
             try:
-                json.loads(filled)
+                foreign_json.loads(filled)
             except ValueError as error:
                 raise PermanentError(
                     "The body template makes no valid JSON of this message.",
