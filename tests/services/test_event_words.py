@@ -116,6 +116,21 @@ def test_a_channel_that_rests_gets_it_later(monkeypatch: pytest.MonkeyPatch) -> 
     assert sentence() == "Would go now only to the person concerned, as direct mail through Post."
 
 
+def test_a_long_rest_is_not_waited_for_when_there_is_a_fallback() -> None:
+    spare = make_channel(name="Spare", config={"url": "https://elsewhere.example.org/"})
+    alerts = make_channel(name="Ops alerts", fallback_id=spare.id)
+    select(alerts)
+    for minutes, said in (
+        (9, "Ops alerts gets it in 9 min"),
+        (180, "Ops alerts rests for 3 h 00 min, so Spare takes over"),
+    ):
+        with transaction() as session:
+            rates.block(
+                session.connection(), alerts, clock.now() + timedelta(minutes=minutes, seconds=1)
+            )
+        assert said in sentence()
+
+
 def test_the_sentence_names_exactly_the_channels_that_routing_uses() -> None:
     rows = [
         make_channel(name=f"Room {number}", enabled=enabled, broken_at=clock.now() if bad else None)

@@ -1,5 +1,7 @@
 """Fallbacks in every order of events: shared, broken themselves, off, deleted, exchanged."""
 
+from datetime import timedelta
+
 import pytest
 from flask import Flask
 from sqlalchemy import select
@@ -10,7 +12,7 @@ from webapp.core.errors import PermanentError, TransientError
 from webapp.models.channel import ChannelRow
 from webapp.models.delivery import Delivery, State
 from webapp.notify.events import BY_TYPE
-from webapp.services import channel_edits, channel_health, delivery_actions, outbox
+from webapp.services import channel_edits, channel_health, claims, delivery_actions, outbox
 from webapp.services.routing import targets_of
 from webapp.services.transaction import reading, transaction
 
@@ -66,9 +68,9 @@ def test_a_fallback_of_two_channels_stays_for_the_one_that_still_needs_it(time: 
     for one in claim():
         finish(one, DOWN if one.delivery_id == sent["Chat"] else TOO_LARGE)
     time.move(70)
-    claims = {one.channel.name: one for one in claim()}
-    finish(claims["Phone"], DOWN)  # the same line was down
-    finish(claims["Chat"])
+    going = {one.channel.name: one for one in claim()}
+    finish(going["Phone"], DOWN)  # the same line was down
+    finish(going["Chat"])
     assert stored(sent["Hook"]).state == State.FAILED
     time.move(70)
     [again] = claim()
@@ -163,3 +165,36 @@ def test_what_is_sent_again_may_use_the_fallback_again(time: Clock) -> None:
     [one] = claim()
     finish(one, TOO_LARGE)
     assert [row.channel_name for row in stand_ins(copy)] == ["Phone"]
+
+
+def test_a_long_pause_of_the_service_is_not_waited_for(time: Clock) -> None:
+    phone = make_channel(name="Phone", config={"url": "https://phone.example.org/"})
+    chat = make_channel(name="Chat", fallback_id=phone.id)
+    first, second = queue(chat, 2)
+    [one, other] = claim()
+    claims.release([other])
+    finish(one, TransientError("429", status="429", retry_after=timedelta(hours=6)))
+    third = publish(chat)["Chat"]
+    told = claim()
+    assert [one.channel.name for one in told] == ["Phone"] * 3
+    for one in told[:2]:
+        finish(one)
+    finish(told[2], DOWN)
+    states = [stored(each).state for each in (first, second, third)]
+    assert states == [State.CANCELLED, State.CANCELLED, State.RETRYING]
+    time.move(6 * 3600 + 60)
+    going = {one.delivery_id: one for one in claim()}
+    claims.release([going[told[2].delivery_id]])
+    finish(going[third])
+    assert stored(told[2].delivery_id).state == State.CANCELLED
+
+
+def test_a_short_pause_of_the_service_is_waited_for(time: Clock) -> None:
+    phone = make_channel(name="Phone", config={"url": "https://phone.example.org/"})
+    chat = make_channel(name="Chat", fallback_id=phone.id)
+    [first] = queue(chat)
+    finish(claim()[0], TransientError("429", status="429", retry_after=timedelta(minutes=9)))
+    second = publish(chat)["Chat"]
+    assert claim() == []
+    assert stored(second).state == State.QUEUED
+    assert [*stand_ins(first), *stand_ins(second)] == []

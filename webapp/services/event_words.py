@@ -82,11 +82,13 @@ def _with_people(channel: Choice) -> str:
 def _out(channel: Choice) -> str:
     if not channel.on:
         return f"{channel.name} is off"
+    if channel.fallback:
+        rests = "" if channel.rest is None else f" rests for {text.duration(channel.rest)}"
+        why = " is broken" if channel.broken else rests
+        when = "" if channel.fallback_rest is None else f" {_after(channel.fallback_rest)}"
+        return f"{channel.name}{why}, so {channel.fallback} takes over{when}"
     if not channel.broken and channel.rest is not None:
         return f"{_with_people(channel)} gets it {_after(channel.rest)}"
-    if channel.fallback:
-        when = "" if channel.fallback_rest is None else f" {_after(channel.fallback_rest)}"
-        return f"{channel.name} is broken, so {channel.fallback} takes over{when}"
     return f"{channel.name} is broken, so its messages wait until it is mended"
 
 

@@ -1,6 +1,7 @@
 """Sends a message through a channel's fallback when the channel itself fails.
 
-At once on a permanent error or when no try is left, after the second transient one otherwise.
+At once on a permanent error, when no try is left or the service asked for a long pause, after the
+second transient one otherwise.
 Whichever of the two is delivered first ends the other, so nobody gets a second copy when the
 channel recovers. The other may be under way at that moment: then its error ends it.
 
@@ -10,7 +11,7 @@ is mended.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, insert, or_, select, text, update
@@ -20,13 +21,16 @@ from webapp.core import clock, ids
 from webapp.core.errors import ChannelError, PermanentError
 from webapp.core.retry import EXPIRES_AFTER
 from webapp.models.channel import ChannelRow
-from webapp.models.delivery import OPEN_STATES, Delivery, State
+from webapp.models.delivery import OPEN_STATES, Delivery, EventRow, State
 from webapp.services import routing
 from webapp.services.claims import Claim
 from webapp.services.probes import PROBE_EVERY, waits_for_repair
 from webapp.services.transaction import RING
 
 AFTER_ATTEMPTS: Final = 2
+TOO_LONG: Final = timedelta(minutes=10)
+"""With a fallback nobody waits for longer until a second try: the service asked for that pause."""
+PAUSED: Final = "The service asked for a pause."
 RECOVERED: Final = "The channel recovered and delivered it itself."
 
 
@@ -49,6 +53,8 @@ class Settled:
     """Calls that were really made, this one included."""
     has_ended: bool
     """True when there will be no further try."""
+    waits_long: bool = False
+    """True when the next try is further away than a fallback has to wait."""
 
 
 def settle(session: Session, results: Sequence[Settled]) -> None:
@@ -63,7 +69,8 @@ def settle(session: Session, results: Sequence[Settled]) -> None:
             continue
         failed += result.claim.whole
         is_permanent = isinstance(result.error, PermanentError)
-        if is_permanent or result.has_ended or result.tries >= AFTER_ATTEMPTS:
+        will_not_be_soon = is_permanent or result.has_ended or result.waits_long
+        if will_not_be_soon or result.tries >= AFTER_ATTEMPTS:
             _queue_stand_ins(session, result.claim)
     _call_off_those_told(session, [one.delivery_id for one in failed])
     _call_off_stand_ins(
@@ -91,6 +98,26 @@ def take_over(session: Session, channel_id: int) -> None:
     ).all()
     for row in waiting:
         _queue(session, Waiting(row.id, row.event_id, row.expires_at), fallback)
+
+
+def take_over_while_paused(session: Session, channel_id: int, until: datetime) -> None:
+    """Queue stand-ins for what waits for a channel whose service wants nothing for long."""
+    if until - clock.now() <= TOO_LONG or _of_channel(session, channel_id) is None:
+        return
+    tests = select(EventRow.id).where(EventRow.id == Delivery.event_id, EventRow.is_test)
+    session.execute(
+        update(Delivery)
+        .where(
+            text(OPEN_STATES),
+            text("state = 'queued'"),
+            Delivery.channel_id == channel_id,
+            Delivery.fallback_for.is_(None),
+            ~tests.exists(),
+        )
+        .values(state=State.RETRYING, reason=PAUSED, next_attempt_at=until)
+        .execution_options(synchronize_session=False)
+    )
+    take_over(session, channel_id)
 
 
 def _queue_stand_ins(session: Session, claim: Claim) -> None:

@@ -22,6 +22,7 @@ from webapp.models.setting import RateBucket
 from webapp.notify import channels as registry
 from webapp.notify.events import SYSTEM_EVENTS, Event, Group
 from webapp.services import audit, event_words, rates
+from webapp.services.fallbacks import TOO_LONG
 from webapp.services.transaction import reading, transaction
 
 EMAIL: Final = "email"
@@ -437,6 +438,7 @@ def _is_on(event: type[Event], stored: dict[str, Any]) -> bool:
 
 
 def _choice(row: Any, fallback: str, rest: Mapping[int, timedelta]) -> ChannelChoice:
+    is_out = row.broken_at is not None or rest.get(row.id, timedelta(0)) > TOO_LONG
     kind = registry.BY_TYPE.get(row.type)
     return ChannelChoice(
         id=row.id,
@@ -447,7 +449,7 @@ def _choice(row: Any, fallback: str, rest: Mapping[int, timedelta]) -> ChannelCh
         on=row.enabled,
         failing=row.failing_since is not None,
         broken=row.broken_at is not None,
-        fallback=fallback if row.broken_at is not None else "",
+        fallback=fallback if is_out else "",
         fallback_rest=rest.get(row.fallback_id),
         people=kind.people_in(row.summary) if kind else "",
         rest=rest.get(row.id),

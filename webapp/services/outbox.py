@@ -18,7 +18,7 @@ from webapp.core.retry import EXPIRES_AFTER
 from webapp.models.delivery import Delivery, EventRow, State
 from webapp.models.job import Job
 from webapp.notify.events import Event
-from webapp.services import fallbacks
+from webapp.services import fallbacks, rates
 from webapp.services.probes import PROBE_EVERY, waits_for_repair
 from webapp.services.routing import Target, plan_job_event, plan_system_event
 from webapp.services.transaction import RING
@@ -101,6 +101,9 @@ def write(
     for channel_id in {target.channel_id for target in lines if target.broken is not None}:
         if channel_id is not None and not is_test:
             fallbacks.take_over(session, channel_id)
+    for channel_id, until in ({} if is_test else rates.resting(session)).items():
+        if any(target.channel_id == channel_id for target in lines):
+            fallbacks.take_over_while_paused(session, channel_id, until)
     return event_id
 
 

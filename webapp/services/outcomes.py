@@ -95,10 +95,16 @@ def _record(session: Session, results: Sequence[Result]) -> None:
                 error=result.error,
                 tries=tries[result.claim.delivery_id],
                 has_ended=states[result.claim.delivery_id]["new_next_attempt_at"] is None,
+                waits_long=_waits_long(states[result.claim.delivery_id]),
             )
             for result in mine
         ],
     )
+
+
+def _waits_long(state: Mapping[str, Any]) -> bool:
+    again = state["new_next_attempt_at"]
+    return again is not None and again - clock.now() > fallbacks.TOO_LONG
 
 
 def _lost(session: Session, claims: Sequence[Claim]) -> dict[str, int]:
@@ -123,7 +129,9 @@ def _keep_what_the_service_said(session: Session, result: Result) -> None:
     if result.receipt is not None and result.receipt.config_changes:
         channels.store_config_changes(session, row.id, result.receipt.config_changes)
     if isinstance(error, TransientError) and error.retry_after and _is_429(error):
-        rates.block(session.connection(), row, clock.now() + min(error.retry_after, LONGEST_HINT))
+        until = clock.now() + min(error.retry_after, LONGEST_HINT)
+        rates.block(session.connection(), row, until)
+        fallbacks.take_over_while_paused(session, row.id, until)
 
 
 def _is_429(error: ChannelError) -> bool:

@@ -43,8 +43,8 @@ class Basics(Form):
         "Fallback channel",
         coerce=whole,
         validate_choice=False,  # the service knows better what is there at that moment
-        description="Takes a message over at once when this channel refuses it, and after the "
-        "second failed try otherwise.",
+        description="Takes a message over at once when this channel refuses it or its service asks "
+        "for a long pause, and after the second failed try otherwise.",
     )
 
     def __init__(
