@@ -67,7 +67,7 @@ def test_a_fallback_of_two_channels_stays_for_the_one_that_still_needs_it(time: 
     time.move(13)
     for one in claim():
         finish(one, DOWN if one.delivery_id == sent["Chat"] else TOO_LARGE)
-    time.move(70)
+    time.move(80)
     going = {one.channel.name: one for one in claim()}
     finish(going["Phone"], DOWN)  # the same line was down
     finish(going["Chat"])
