@@ -28,7 +28,7 @@ from webapp.core.settings import Settings, SettingsError
 from webapp.models import db
 from webapp.models.audit import AuditEntry
 from webapp.models.delivery import EventRow
-from webapp.models.security import Identity
+from webapp.models.security import Identity, UserSession
 from webapp.models.user import Role, User
 from webapp.services import second_factor, security_settings, users
 from webapp.services.security_settings import SecuritySettings
@@ -428,6 +428,20 @@ def test_the_provider_can_confirm_a_sensitive_change(
     browser.get("/login/oidc?confirm=1", 302)
     browser.get(provider.authorize(browser.last.location), 303)
     assert browser.last.location == "/login"
+
+
+def test_a_colleague_at_the_provider_cannot_confirm_for_another(
+    app: Flask, provider: Provider, mara: User
+) -> None:
+    otto = make_user(role=Role.ADMIN, email="otto@example.org")
+    browser = Browser(app)
+    go_round(browser, provider)
+    provider.person |= {"sub": "subject-2", "email": otto.email}
+    assert go_round(Browser(app), provider) == "/runs"  # he is linked, too
+    assert go_round(browser, provider, "/login/oidc?confirm=1&next=/profile") == "/login"
+    with reading() as session:
+        rows = session.scalars(select(UserSession).where(UserSession.user_id == mara.id)).all()
+    assert [row.confirmed_at == row.created_at for row in rows] == [True]
 
 
 def test_the_provider_must_be_reached_by_https(tmp_path: Path) -> None:

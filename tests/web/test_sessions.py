@@ -265,6 +265,14 @@ def test_ones_own_email_is_sensitive_and_the_rest_of_the_profile_is_not(
     assert users.every_user()[0].email == "mara@example.org"
 
 
+def test_after_a_new_password_one_can_sign_in_with_it(app: Flask, admin: Browser) -> None:
+    users.reset_password("mara@example.org", "seven green lanterns")
+    admin.get("/profile", 303)
+    fresh = Browser(app)
+    fresh.sign_in("mara@example.org", "seven green lanterns")
+    fresh.get("/profile")
+
+
 def test_a_wrong_password_confirms_nothing(
     admin: Browser, later: Callable[[timedelta], None]
 ) -> None:
