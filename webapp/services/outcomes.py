@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from webapp.core import clock, text
@@ -63,13 +63,14 @@ def record_and_claim(
 
 
 def _record(session: Session, results: Sequence[Result]) -> None:
-    mine = _still_mine(session, results)
+    connection = session.connection()
+    mine = _still_mine(connection, results)
     if len(mine) < len(results):
         logger.warning("late results left out", extra={"count": len(results) - len(mine)})
     if not mine:
         return
     whole = [(result, one) for result in mine for one in result.claim.whole]
-    session.connection().execute(_LOG, [_attempt(result, one) for result, one in whole])
+    connection.execute(_LOG, [_attempt(result, one) for result, one in whole])
     lost = _lost(session, [result.claim for result in mine if result.error is not None])
     tries = {
         result.claim.delivery_id: result.claim.attempt - lost.get(result.claim.delivery_id, 0)
@@ -79,7 +80,7 @@ def _record(session: Session, results: Sequence[Result]) -> None:
         result.claim.delivery_id: _next_state(result, tries[result.claim.delivery_id])
         for result in mine
     }
-    session.connection().execute(
+    connection.execute(
         _MOVE,
         [states[result.claim.delivery_id] | {"of": one.delivery_id} for result, one in whole],
     )
@@ -160,20 +161,19 @@ _MINE: Final = (
 )
 
 
-def _still_mine(session: Session, results: Sequence[Result]) -> list[Result]:
+def _still_mine(connection: Connection, results: Sequence[Result]) -> list[Result]:
     ids = [one.delivery_id for result in results for one in result.claim.whole]
-    stored = {row.id: row.attempts for row in session.connection().execute(_MINE, {"ids": ids})}
-    return [
-        replace(result, claim=mine)
-        for result in results
-        if (mine := _part_of(result.claim, stored)) is not None
-    ]
+    stored = {row.id: row.attempts for row in connection.execute(_MINE, {"ids": ids})}
+    return [mine for result in results if (mine := _part_of(result, stored)) is not None]
 
 
-def _part_of(claim: Claim, stored: Mapping[str, int]) -> Claim | None:
-    """Return the claim with those of its deliveries that are still ours."""
-    mine = [one for one in claim.whole if stored.get(one.delivery_id) == one.attempt]
-    return replace(mine[0], others=tuple(mine[1:])) if mine else None
+def _part_of(result: Result, stored: Mapping[str, int]) -> Result | None:
+    """Return the result with those of its deliveries that are still ours."""
+    whole = result.claim.whole
+    mine = [one for one in whole if stored.get(one.delivery_id) == one.attempt]
+    if len(mine) == len(whole):
+        return result
+    return replace(result, claim=replace(mine[0], others=tuple(mine[1:]))) if mine else None
 
 
 def _attempt(result: Result, claim: Claim) -> dict[str, Any]:
