@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -97,6 +98,50 @@ def test_a_database_that_closed_the_connections_is_no_alarm(
     finally:
         assert running.stop(10), "the dispatcher did not stop"
     assert told == []
+
+
+def test_the_next_message_is_made_while_the_service_thinks(
+    app: Flask, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[str] = []
+    real = sending.prepare
+
+    def prepare(claim: claims.Claim) -> sending.Ready | None:
+        before = ids[ids.index(claim.delivery_id) - 1]
+        states.append(stored(before).state)
+        return real(claim)
+
+    monkeypatch.setattr(sending, "prepare", prepare)
+    row = webhook(peer)
+    ids = [queue(row)[0] for _ in range(5)]
+    peer.answer(200, delay=0.1)
+    running = Dispatcher(app, most_threads=4)
+    running.start()
+    try:
+        got = [request.headers["webhook-id"] for request in peer.wait(5)]
+        until(lambda: stored(ids[-1]).state == State.SENT)
+    finally:
+        assert running.stop(10), "the dispatcher did not stop"
+    assert got == ids
+    assert states == [State.SENDING] * 4
+
+
+def test_a_message_that_cannot_be_made_ahead_fails_for_its_own_reason(
+    app: Flask, peer: Peer
+) -> None:
+    row = webhook(peer)
+    [first], [odd], [last] = queue(row), queue(row), queue(row)
+    with transaction() as session:
+        session.get_one(EventRow, session.get_one(Delivery, odd).event_id).type = "of_tomorrow"
+    running = Dispatcher(app, most_threads=4)
+    running.start()
+    try:
+        until(lambda: stored(last).state == State.SENT)
+    finally:
+        assert running.stop(10), "the dispatcher did not stop"
+    assert (stored(first).state, stored(odd).state) == (State.SENT, State.FAILED)
+    assert "of_tomorrow" in (stored(odd).reason or "")
+    assert len(peer.requests) == 2
 
 
 def test_what_is_rolled_back_is_never_sent(dispatcher: Dispatcher, peer: Peer) -> None:
@@ -253,12 +298,12 @@ def test_an_attempt_that_does_not_end_is_left_behind(
     freed, ended = threading.Event(), threading.Event()
     real = sending.attempt
 
-    def attempt(claim: claims.Claim) -> Result:
+    def attempt(claim: claims.Claim, *given: Any, **more: Any) -> Result:
         if claim.channel.id != hanging.id or stuck:
-            return real(claim)
+            return real(claim, *given, **more)
         stuck.append(claim.delivery_id)
         freed.wait(60)
-        result = real(claim)
+        result = real(claim, *given, **more)
         ended.set()
         return result
 

@@ -485,9 +485,21 @@ class _Current(threading.local):
 
     call: Call | None = None
     loan: Loan | None = None
+    meanwhile: Callable[[], None] | None = None
+    """What the thread does once while the service thinks about its next request."""
 
 
 _current = _Current()
+
+
+@contextlib.contextmanager
+def meanwhile(act: Callable[[], None] | None) -> Iterator[None]:
+    """Let this thread do something short while it waits for an answer over HTTP, once at most."""
+    _current.meanwhile = act
+    try:
+        yield
+    finally:
+        _current.meanwhile = None
 
 
 def _call() -> Call:
@@ -532,6 +544,9 @@ class _Pinned(HTTPConnection):
             self._gathered = None
         self.send(b"".join(gathered))
         self._used_at = time.monotonic()
+        act, _current.meanwhile = _current.meanwhile, None
+        if act is not None:
+            act()
 
     def send(self, data: Any) -> None:
         """Send; the head waits for the body, so that a message leaves as one piece."""

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from webapp.core import clock, shortage
 from webapp.core.errors import AppError, ChannelError, PermanentError, SecretError, TransientError
 from webapp.core.scrub import conceal
 from webapp.core.secrets import mask
+from webapp.notify import outbound
 from webapp.notify.channels.base import EXCERPT_LIMIT, Channel, Rendered
 from webapp.notify.events import BY_TYPE, Event
 from webapp.notify.message import Message, Reader, Text, compose
@@ -26,19 +27,50 @@ RENDERED_LIMIT: Final = 256 * 1024
 """Characters of a message that are kept for the log; only attachments are longer."""
 
 
-def attempt(claim: Claim) -> Result:
-    """Render and send; whatever happens becomes the result."""
+@dataclass(frozen=True)
+class Ready:
+    """A message that is ready to leave."""
+
+    claim: Claim
+    channel: Channel
+    rendered: Rendered
+    shown: Mapping[str, Any]
+    """What is kept of it for the log."""
+
+
+def prepare(claim: Claim) -> Ready | None:
+    """Make a message ahead of its turn; None when that fails, as its own attempt will tell."""
+    try:
+        return _ready(claim, _open(claim))
+    except Exception:
+        logger.debug("a message could not be made ahead", exc_info=True)
+        return None
+
+
+def _ready(claim: Claim, channel: Channel) -> Ready:
+    rendered = channel.render(_message(claim))
+    return Ready(claim, channel, rendered, for_the_log(rendered, channel.secrets))
+
+
+def attempt(
+    claim: Claim, ready: Ready | None = None, *, meanwhile: Callable[[], None] | None = None
+) -> Result:
+    """Render (unless it is ready) and send; whatever happens becomes the result.
+
+    `meanwhile` is done while the service thinks, if it is called over HTTP.
+    """
     started_at = clock.now()
     began = time.perf_counter()
     outcome: dict[str, Any] = {}
     progress = dict(claim.progress)
     secrets: tuple[str, ...] = ()
     try:
-        channel = _open(claim)
+        channel = _open(claim) if ready is None else ready.channel
         secrets = channel.secrets
-        rendered = channel.render(_message(claim))
-        outcome["rendered"] = for_the_log(rendered, secrets)
-        outcome["receipt"] = channel.send(rendered, installation().outbound, progress)
+        ready = ready or _ready(claim, channel)
+        outcome["rendered"] = ready.shown
+        with outbound.meanwhile(meanwhile):
+            outcome["receipt"] = channel.send(ready.rendered, installation().outbound, progress)
     except ChannelError as error:
         outcome["error"] = _masked(error, secrets)
     except Exception as error:

@@ -27,6 +27,7 @@ from webapp.core.errors import PermanentError
 from webapp.services import claims, outcomes, sending, system_errors
 from webapp.services.claims import Claim, Claimed
 from webapp.services.outcomes import Result
+from webapp.services.sending import Ready
 from webapp.services.transaction import KeptConnection, is_conflict, was_cut
 
 logger = logging.getLogger(__name__)
@@ -357,9 +358,31 @@ class Dispatcher:
     def _send(self) -> None:
         with self._app.app_context():
             while (lane := self._next_lane()) is not None:
-                while (claim := self._next_claim(lane)) is not None:
-                    if not self._report(lane, sending.attempt(claim)):
-                        return
+                if not self._drive(lane):
+                    return
+
+    def _drive(self, lane: int) -> bool:
+        """Send what waits in a lane; say whether this sender goes on.
+
+        The next message is made while the service thinks about the one before.
+        """
+        ahead: list[Ready] = []
+
+        def prepare() -> None:
+            claim = self._waiting_first(lane)
+            ready = sending.prepare(claim) if claim is not None else None
+            ahead[:] = [] if ready is None else [ready]
+
+        while (claim := self._next_claim(lane)) is not None:
+            ready = next((one for one in ahead if one.claim is claim), None)
+            if not self._report(lane, sending.attempt(claim, ready, meanwhile=prepare)):
+                return False
+        return True
+
+    def _waiting_first(self, lane: int) -> Claim | None:
+        with self._lock:
+            waiting = self._lanes.get(lane)
+            return waiting[0] if waiting else None
 
     def _next_lane(self) -> int | None:
         """Return a lane to drive, or None to end; a sender that ends is no longer counted."""
