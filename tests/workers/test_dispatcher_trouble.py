@@ -111,7 +111,7 @@ def test_nothing_is_begun_on_a_lease_that_may_have_ended(
     until(lambda: all(stored(each).state == State.SENDING for each in ids))
     with transaction() as session:  # the leases ended, and another process was there first
         session.execute(update(Delivery).values(next_attempt_at=clock.now()))
-        taken_over = claims.claim(session, 10).claims
+        taken_over = claims.claim(session.connection(), 10).claims
     assert [claim.delivery_id for claim in taken_over] == ids
     later = clock.now() + module.CERTAIN_FOR + timedelta(seconds=1)
     monkeypatch.setattr(clock, "now", lambda: later)
@@ -120,6 +120,50 @@ def test_nothing_is_begun_on_a_lease_that_may_have_ended(
     assert frozen.stop(10)
     assert [request.headers["webhook-id"] for request in peer.requests] == ids[:1]
     assert [stored(each).attempts for each in ids] == [2] * 4
+
+
+def test_what_is_claimed_again_after_a_sleep_is_sent_once(
+    app: Flask, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = webhook(peer)
+    ids = [queue(row)[0] for _ in range(4)]
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold(_received: Received) -> None:
+        asked.set()
+        go_on.wait(10)
+
+    peer.before_answer = hold
+    sleeper = Dispatcher(app, most_threads=4)
+    sleeper.start()
+    assert asked.wait(10)
+    until(lambda: all(stored(each).state == State.SENDING for each in ids))
+    later = clock.now() + claims.LEASE + timedelta(seconds=1)
+    monkeypatch.setattr(clock, "now", lambda: later)  # the machine slept: the leases have ended
+    until(lambda: all(stored(each).attempts == 2 for each in ids))
+    go_on.set()
+    until(lambda: all(stored(each).state == State.SENT for each in ids))
+    assert sleeper.stop(10)
+    sent = [request.headers["webhook-id"] for request in peer.requests]
+    assert [sent.count(each) for each in ids[1:]] == [1] * 3  # the first was on the wire
+
+
+def test_leases_are_renewed_while_no_thread_can_be_started(
+    app: Flask, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REST_AFTER_ERROR", 0.05)
+    monkeypatch.setattr(module, "RENEW_EVERY", 0.1)
+    dispatcher = Dispatcher(app, most_threads=4)
+    dispatcher.start()
+    time.sleep(0.2)
+    with no_new_threads():
+        [waits] = queue(webhook(peer))
+        until(lambda: stored(waits).state == State.SENDING)
+        leased = stored(waits).leased_until
+        assert leased is not None
+        until(lambda: (stored(waits).leased_until or leased) > leased)
+    until(lambda: stored(waits).state == State.SENT)
+    assert dispatcher.stop(10)
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first call", "later call"])

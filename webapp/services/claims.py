@@ -123,8 +123,9 @@ def release(claims: Iterable[Claim]) -> None:
                 "UPDATE delivery SET attempts = attempts - 1, next_attempt_at = :now,"
                 " lease_owner = NULL, leased_until = NULL, state = :state"
                 " WHERE id = :of AND attempts = :number AND state = 'sending'"
+                " AND lease_owner = :owner"
             ).bindparams(bindparam("now", type_=Delivery.next_attempt_at.type)),
-            [row | {"now": clock.now()} for row in rows],
+            [row | {"now": clock.now(), "owner": processes.owner()} for row in rows],
         )
 
 

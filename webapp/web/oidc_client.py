@@ -91,14 +91,14 @@ def _asking() -> Iterator[Any]:
     and so has the proxy on the way to it.
     """
     client = _client()
-    if not _turns.acquire(blocking=False):
-        raise InvalidError(BUSY)
     settings = installation().settings
+    issuer = settings.oidc_issuer or ""
+    proxy = get_environ_proxies(issuer).get(urlsplit(issuer).scheme, "")
     outbound = Outbound(
         allow_private_networks="all", ca_file=settings.ca_file, total_seconds=TIMEOUT
     )
-    issuer = settings.oidc_issuer or ""
-    proxy = get_environ_proxies(issuer).get(urlsplit(issuer).scheme, "")
+    if not _turns.acquire(blocking=False):
+        raise InvalidError(BUSY)
     try:
         with outbound.lend(Reach.SELF_HOSTED, Way(proxy=proxy)):
             _check_issuer(client)

@@ -80,7 +80,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     )
     app.session_interface = _Sessions()
     Bootstrap5().init_app(app)
-    app.before_request(_limit_form)  # first: all others read the form
+    app.before_request(_limit_form)  # before whatever reads the form
     app.before_request(_refuse_what_no_form_sends)  # the check of tokens trips over it, too
     csrf.init_app(app)
     app.jinja_env.globals["htmx"] = htmx

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -152,8 +152,8 @@ class Dispatcher:
             renewed = chores = time.monotonic()
             while not self._stopping.is_set():
                 try:
-                    pause = self._go_round()
                     now = time.monotonic()
+                    # first: a round may fail again and again, and claims anew what has lapsed
                     if now - renewed >= RENEW_EVERY:
                         self._leave_behind()
                         self._renew()
@@ -161,7 +161,8 @@ class Dispatcher:
                     if now - chores >= CHORES_EVERY:
                         system_errors.follow_up()
                         chores = now
-                    self.moved_at = now
+                    pause = self._go_round()
+                    self.moved_at = time.monotonic()
                 except Exception as error:
                     if is_conflict(error):  # both processes were right; nothing was lost
                         logger.warning("another process was faster; going round again")
@@ -214,8 +215,7 @@ class Dispatcher:
         with self._lock:
             results, self._results = self._results, []
             dropped, self._dropped = self._dropped, []
-            for claim in dropped:
-                self._held.pop(claim.delivery_id, None)
+            self._let_go(dropped)
         return results, dropped
 
     def _write(self, passed_over: list[int]) -> Claimed:
@@ -223,10 +223,11 @@ class Dispatcher:
         results, dropped = self._take()
         try:
             claims.release(dropped)
+            dropped = []
             if results:
                 return self._record_and_claim(results, passed_over)
             return claims.claim_due(BATCH, passed_over=passed_over, kept=self._connection)
-        except OperationalError:  # disk full, locked for long: nothing that was sent is forgotten
+        except Exception:  # disk full, locked for long: nothing that was sent is forgotten
             with self._lock:
                 self._results[:0] = results
                 self._dropped[:0] = dropped
@@ -255,10 +256,18 @@ class Dispatcher:
 
     def _forget(self, results: list[Result]) -> None:
         with self._lock:
-            for result in results:
-                held = self._held.get(result.claim.delivery_id)
-                if held is not None and held.claim is result.claim:
-                    del self._held[result.claim.delivery_id]
+            self._let_go(result.claim for result in results)
+
+    def _holds(self, claim: Claim) -> _Held | None:
+        """Return the lease of this very claim; another of its delivery may have come after it."""
+        held = self._held.get(claim.delivery_id)
+        return held if held is not None and held.claim is claim else None
+
+    def _let_go(self, claims: Iterable[Claim]) -> None:
+        """Hold these claims no longer (the lock is held)."""
+        for claim in claims:
+            if self._holds(claim) is not None:
+                del self._held[claim.delivery_id]
 
     def _renew(self) -> None:
         with self._lock:
@@ -271,7 +280,7 @@ class Dispatcher:
         claims.renew(held)
         with self._lock:
             for claim in held:
-                if claim.delivery_id in self._held:
+                if self._holds(claim) is not None:
                     self._held[claim.delivery_id] = _Held(claim, began)
 
     def _leave_behind(self) -> None:
@@ -282,7 +291,7 @@ class Dispatcher:
             for thread, one in late.items():
                 del self._sending[thread]
                 self._senders.discard(thread)
-                self._held.pop(one.claim.delivery_id, None)
+                self._let_go([one.claim])
                 self._dropped.extend(self._lanes.pop(one.lane))
         for one in late.values():
             logger.error("an attempt did not end", extra={"delivery": one.claim.delivery_id})
@@ -335,14 +344,17 @@ class Dispatcher:
     def _drop_uncertain(self, lane: int) -> None:
         """Give back what waits in a lane when its leases may have ended (the lock is held)."""
         waiting = self._lanes[lane]
-        while waiting and not self._held[waiting[0].delivery_id].leased.is_within(CERTAIN_FOR):
+        while waiting and not self._is_certain(waiting[0]):
             self._dropped.append(waiting.popleft())
+
+    def _is_certain(self, claim: Claim) -> bool:
+        held = self._holds(claim)
+        return held is not None and held.leased.is_within(CERTAIN_FOR)
 
     def _release_lanes(self) -> None:
         with self._lock:
             waiting = [claim for lane in self._lanes.values() for claim in lane]
-            for claim in waiting:
-                self._held.pop(claim.delivery_id, None)
+            self._let_go(waiting)
             for lane in self._lanes.values():
                 lane.clear()
         claims.release(waiting)
