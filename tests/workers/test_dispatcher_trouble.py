@@ -43,6 +43,18 @@ def channel(row: ChannelRow) -> ChannelRow:
         return session.get_one(ChannelRow, row.id)
 
 
+def held_up(peer: Peer) -> tuple[threading.Event, threading.Event]:
+    """Let the peer answer only later; return what says that it was asked, and lets it go on."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold(_received: Received) -> None:
+        asked.set()
+        go_on.wait(10)
+
+    peer.before_answer = hold
+    return asked, go_on
+
+
 def test_a_result_survives_that_what_waits_behind_it_cannot_be_given_back(
     app: Flask, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,13 +63,7 @@ def test_a_result_survives_that_what_waits_behind_it_cannot_be_given_back(
     db.engine.dispose()  # connections are made anew, with less patience
     row = webhook(peer)
     ids = [queue(row)[0] for _ in range(3)]
-    asked, go_on = threading.Event(), threading.Event()
-
-    def hold(_received: Received) -> None:
-        asked.set()
-        go_on.wait(10)
-
-    peer.before_answer = hold
+    asked, go_on = held_up(peer)
     peer.answer(401)
     dispatcher = Dispatcher(app, most_threads=4)
     dispatcher.start()
@@ -98,13 +104,7 @@ def test_nothing_is_begun_on_a_lease_that_may_have_ended(
     """Another process takes over what this one could not renew; this one then leaves it alone."""
     row = webhook(peer)
     ids = [queue(row)[0] for _ in range(4)]
-    asked, go_on = threading.Event(), threading.Event()
-
-    def hold(_received: Received) -> None:
-        asked.set()
-        go_on.wait(10)
-
-    peer.before_answer = hold
+    asked, go_on = held_up(peer)
     frozen = Dispatcher(app, most_threads=4)
     frozen.start()
     assert asked.wait(10)
@@ -127,13 +127,7 @@ def test_what_is_claimed_again_after_a_sleep_is_sent_once(
 ) -> None:
     row = webhook(peer)
     ids = [queue(row)[0] for _ in range(4)]
-    asked, go_on = threading.Event(), threading.Event()
-
-    def hold(_received: Received) -> None:
-        asked.set()
-        go_on.wait(10)
-
-    peer.before_answer = hold
+    asked, go_on = held_up(peer)
     sleeper = Dispatcher(app, most_threads=4)
     sleeper.start()
     assert asked.wait(10)
